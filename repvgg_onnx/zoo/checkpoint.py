@@ -1,0 +1,70 @@
+"""State dicts from files that nobody needs to trust."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from repvgg_onnx.errors import ModelError
+from repvgg_onnx.zoo.extra import import_extra
+from repvgg_onnx.zoo.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_checkpoint(module: torch.nn.Module, path: str | os.PathLike[str]) -> None:
+    """``module`` has the weights of the state dict at ``path``.
+
+    The state dict may be the value of a ``state_dict`` key, and its names may start with ``module.`` (data-parallel
+    training). Only tensors are read from the file, never code.
+
+    Raises:
+        ModelError: the file cannot be read, holds no state dict, or its names or shapes are not those of ``module``.
+    """
+    state = _state_dict(_read(path), path)
+    wanted = {name: tensor.shape for name, tensor in module.state_dict().items() if not _is_counter(name)}
+    found = {name: tensor.shape for name, tensor in state.items() if not _is_counter(name)}
+    complaints = _complaints(wanted, found)
+    if complaints:
+        raise ModelError(f"{path} does not fit the network: {'; '.join(complaints)}")
+    module.load_state_dict(state)
+
+
+def _read(path: str | os.PathLike[str]) -> object:
+    torch = import_extra("torch")
+    try:
+        with quiet():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged or hostile pickle can raise anything
+        raise ModelError(f"{path} is not a torch checkpoint of plain tensors") from error
+
+
+def _state_dict(content: object, path: str | os.PathLike[str]) -> dict[str, Any]:
+    torch = import_extra("torch")
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(torch.is_tensor(value) for value in content.values()):
+        raise ModelError(f"{path} holds no state dict")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _is_counter(name: str) -> bool:
+    """Whether torch may leave the entry out: old state dicts do not count batches."""
+    return name.endswith("num_batches_tracked")
+
+
+def _complaints(wanted: Mapping[str, object], found: Mapping[str, object]) -> list[str]:
+    missing = [name for name in wanted if name not in found]
+    unexpected = [name for name in found if name not in wanted]
+    reshaped = [name for name in wanted if name in found and wanted[name] != found[name]]
+    kinds = {"missing": missing, "not part of it": unexpected, "of another shape": reshaped}
+    return [f"{kind} {_first(entries)}" for kind, entries in kinds.items() if entries]
+
+
+def _first(entries: list[str], count: int = 3) -> str:
+    rest = f" and {len(entries) - count} more" if len(entries) > count else ""
+    return ", ".join(entries[:count]) + rest
