@@ -1,0 +1,55 @@
+"""Convolutions."""
+
+import math
+
+import numpy as np
+
+from repvgg_onnx.algebra import AffineConv
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.value import Frame, Value
+from repvgg_onnx.geometry import Geometry
+from repvgg_onnx.graph.view import NodeView
+
+CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+
+
+@lifter("Conv", weighs=True, attributes=CONV_ATTRIBUTES)
+def lift_conv(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Composes with the kernel. Source: ONNX operator specification, Conv."""
+    value = operands[0]
+    if value is None or any(operand is not None for operand in operands[1:]):
+        raise LiftError("not-constant", "Conv has weights that are not known before the model runs")
+    value.require_channels_first("Conv")
+    conv = conv_of(node)
+    return value.then(conv.compose(value.conv), f"{kernel_words(conv.geometry)} Conv")
+
+
+def conv_of(node: NodeView) -> AffineConv:
+    """The map of a Conv node; its weights are read when its kernel is.
+
+    Raises:
+        LiftError: the weights are not constant, or the attributes do not fit them.
+        GeometryError: the groups do not divide the channels, or pads are negative.
+    """
+    dims = node.constant_shape(1)
+    if len(dims) < 3:
+        raise LiftError("bad-attribute", f"Conv has a kernel of {len(dims)} axes")
+    place = node.conv_geometry(dims[2:])
+    geometry = Geometry(
+        dims[0], dims[1] * place.group, place.group, dims[2:], place.strides, place.pads, place.dilations
+    )
+    bias = node.constant(2) if node.has_input(2) else np.zeros(geometry.c_out)
+    if bias.shape != (geometry.c_out,):
+        raise LiftError("bad-attribute", f"Conv has a bias of shape {list(bias.shape)}")
+    return AffineConv.deferred(geometry, lambda: node.constant(1), lambda: bias)
+
+
+def kernel_words(geometry: Geometry) -> str:
+    """Kernel shape in words, such as ``3x3``, ``5x5 depthwise`` or ``3x3 group 4``."""
+    shape = "x".join(map(str, geometry.kernel_shape)) or "dense"
+    if geometry.group == 1:
+        return shape
+    if geometry.group == math.gcd(geometry.c_in, geometry.c_out) == geometry.c_in:
+        return f"{shape} depthwise"
+    return f"{shape} group {geometry.group}"

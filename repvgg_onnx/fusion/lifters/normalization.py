@@ -1,0 +1,58 @@
+"""BatchNormalization in its inference form: a gain and an offset per channel, never a kernel."""
+
+import numpy as np
+
+from repvgg_onnx.algebra import Array
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
+from repvgg_onnx.graph.view import NodeView
+
+BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial", "training_mode")
+
+
+@lifter("BatchNormalization", attributes=BN_ATTRIBUTES)
+def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
+    _require_inference(node)
+    value = operands[0]
+    if value is None or any(operand is not None for operand in operands[1:]):
+        raise LiftError("not-constant", "BatchNormalization has statistics that are not known before the model runs")
+    value.require_channels_first("BatchNormalization")
+    gain, offset = gain_and_offset(node)
+    if gain.shape != (value.channels,):
+        raise LiftError("bad-attribute", f"BatchNormalization has statistics of shape {list(gain.shape)}")
+    terms = ("BN",) if value.terms == IDENTITY else value.terms
+    return value.mapped(value.conv.scale(gain).shift(offset), terms)
+
+
+def gain_and_offset(node: NodeView) -> tuple[Array, Array]:
+    """``gamma / sqrt(var + epsilon)`` and ``beta − mean · gain``, c each.
+
+    Raises:
+        LiftError: a statistic is not constant, or the variance plus epsilon is not positive.
+    """
+    gamma, beta, mean, var = (node.constant(index) for index in range(1, 5))
+    epsilon = float(np.float32(node.attributes.get("epsilon", 1e-5)))
+    if gamma.ndim != 1 or not gamma.shape == beta.shape == mean.shape == var.shape:
+        raise LiftError("bad-attribute", "BatchNormalization has statistics of different shapes")
+    if not np.all(var + epsilon > 0):
+        raise LiftError("bad-variance", "BatchNormalization has a variance that, with epsilon, is not positive")
+    gain = gamma / np.sqrt(var + epsilon)
+    return gain, beta - mean * gain
+
+
+def _require_inference(node: NodeView) -> None:
+    if node.graph.opset < 7:
+        raise LiftError(
+            "old-batch-norm",
+            f"BatchNormalization of opset {node.graph.opset} means something else; convert the model to opset 7",
+        )
+    if node.attributes.get("training_mode", 0) or len(node.outputs) > 1:
+        raise LiftError(
+            "training-mode",
+            "BatchNormalization runs in training mode; export again from model.eval(), "
+            "with training=TrainingMode.EVAL or PRESERVE",
+        )
+    if not node.attributes.get("spatial", 1):
+        raise LiftError("not-per-channel", "BatchNormalization with spatial=0 has one statistic per position")

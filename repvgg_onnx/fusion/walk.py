@@ -1,0 +1,136 @@
+"""One walk over the graph: which tensors are affine in which roots, and why others are not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from repvgg_onnx.algebra import AffineConv
+from repvgg_onnx.errors import GeometryError, LiftError
+from repvgg_onnx.fusion.lifters import LIFTERS
+from repvgg_onnx.fusion.results import Refusal
+from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
+from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
+
+DEEPEST = 12  # roots kept per tensor, nearest last: a chain of n linear nodes would otherwise cost n²
+SILENT = frozenset({"layout"})  # one of two readings of the axes not fitting is no news
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A tensor as an affine map of a root, and the nodes that make it so.
+
+    Attributes:
+        value: the map.
+        members: indices of the nodes.
+    """
+
+    value: Value
+    members: frozenset[int]
+
+
+Candidates = Mapping[Frame, Candidate]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What one walk found.
+
+    Attributes:
+        candidates: for each tensor that a lifted node makes, its maps by frame.
+        refusals: why nodes were not lifted, in graph order.
+    """
+
+    candidates: dict[str, dict[Frame, Candidate]] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def walk(graph: GraphView) -> Walk:
+    """Asks each node, in order, whether its inputs are affine in one root and whether it keeps them so."""
+    found = Walk()
+    for node in graph.nodes:
+        if node.op_type in LIFTERS and node.outputs and node.outputs[0] not in graph.constants:
+            _visit(node, found)
+    return found
+
+
+def _visit(node: NodeView, found: Walk) -> None:
+    dynamic = [index for index in range(len(node.inputs)) if node.has_input(index) and not node.is_constant(index)]
+    operands = [_readings(node, index, found) for index in dynamic]
+    lifted: dict[Frame, Candidate] = {}
+    problem: LiftError | GeometryError | None = None
+    for frame in _common_frames(operands):
+        parts = {index: reading[frame] for index, reading in zip(dynamic, operands, strict=True)}
+        try:
+            lifted[frame] = _lift(node, parts, frame)
+        except (LiftError, GeometryError) as error:
+            if problem is None and error.code not in SILENT:
+                problem = error
+    if lifted:
+        found.candidates[node.outputs[0]] = dict(list(lifted.items())[-DEEPEST:])
+    _record(node, operands, lifted, problem, found)
+
+
+def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> Candidate:
+    entry = LIFTERS[node.op_type]
+    unknown = sorted(set(node.attributes) - entry.attributes)
+    if unknown:
+        raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
+    types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
+    if len(types) > 1 or not types <= FLOATS:
+        raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
+    operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
+    value = entry.lift(node, operands, frame)
+    members = frozenset({node.index}).union(*(part.members for part in parts.values()))
+    return Candidate(value, members)
+
+
+def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]:
+    """An input as a map of earlier tensors, and as itself."""
+    tensor = node.inputs[index]
+    readings = dict(found.candidates.get(tensor, {}))
+    for value, frame in _as_itself(node, index):
+        readings[frame] = Candidate(value, frozenset())
+    return readings
+
+
+def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
+    """The input as a root, its channels read as the second axis and, from three axes on, as the last."""
+    graph, tensor = node.graph, node.inputs[index]
+    shape = graph.shape(tensor)
+    if shape is None or len(shape) < 2:
+        return ()
+    rank = len(shape)
+    orders = [tuple(range(rank))]
+    if rank > 2:
+        orders.append((0, *range(2, rank), 1))
+    made = []
+    for axes in orders:
+        channels = shape[axes.index(1)]
+        if channels:
+            sizes = tuple(shape[axes.index(axis)] for axis in range(2, rank))
+            value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
+            made.append((value, Frame(tensor, axes, sizes)))
+    return made
+
+
+def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
+    """Frames that every operand has, deepest roots first."""
+    if not operands:
+        return []
+    first, *others = operands
+    return [frame for frame in first if all(frame in other for other in others)]
+
+
+def _record(
+    node: NodeView,
+    operands: Sequence[Candidates],
+    lifted: Mapping[Frame, Candidate],
+    problem: LiftError | GeometryError | None,
+    found: Walk,
+) -> None:
+    """Notes why the node ended a region: only where there was one to end, or where it can be nothing but its start."""
+    continues = any(part.members for reading in operands for part in reading.values())
+    if problem is not None and (continues or LIFTERS[node.op_type].weighs or problem.code == "training-mode"):
+        found.refusals.append(Refusal(problem.code, node.name, str(problem)))
+    elif not lifted and problem is None and len(operands) > 1 and continues:
+        sentence = f"{node.op_type} joins values that are not affine in one common tensor"
+        found.refusals.append(Refusal("two-roots", node.name, sentence))

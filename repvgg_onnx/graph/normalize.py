@@ -1,0 +1,138 @@
+"""One form before anything is searched: functions inlined, every tensor typed, nothing of the input changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx
+from onnx import inliner
+
+from repvgg_onnx.errors import ModelError
+
+Shape: TypeAlias = tuple[int | None, ...]
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+SMALL = 1024  # elements; larger initializers cannot be shapes, so type inference does without their data
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """What is known of a tensor without running the model.
+
+    Attributes:
+        elem_type: ONNX data type, such as ``TensorProto.FLOAT``; 0 where unknown.
+        shape: one size per axis, None for a dynamic one; None where even the rank is unknown.
+    """
+
+    elem_type: int
+    shape: Shape | None
+
+
+def inline_functions(model: onnx.ModelProto, op_types: frozenset[str]) -> onnx.ModelProto:
+    """The model with every model-local function inlined that contains one of these operators, however deep.
+
+    Args:
+        model: not changed; returned as it is where no function qualifies.
+        op_types: standard operators worth looking for.
+
+    Raises:
+        ModelError: the functions call each other in a circle or cannot be inlined.
+    """
+    wanted = _functions_with(model, op_types)
+    if not wanted:
+        return model
+    try:
+        return inliner.inline_selected_functions(model, sorted(wanted))
+    except Exception as error:  # the C++ inliner raises bare RuntimeErrors
+        raise ModelError(f"its functions cannot be inlined: {_first_line(error)}") from error
+
+
+def infer_skeleton(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] | None = None) -> onnx.ModelProto:
+    """A copy with types on every tensor and without the data of large initializers, which stand among its inputs.
+
+    Args:
+        model: not changed.
+        shapes: sizes for the axes of inputs, such as the ones a user runs the model with.
+
+    Raises:
+        ModelError: the graph is not valid ONNX.
+    """
+    skeleton = _without_data(model)
+    for value in skeleton.graph.input:
+        if shapes and value.name in shapes:
+            _set_shape(value, shapes[value.name])
+    try:
+        onnx.checker.check_model(skeleton)
+        inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"is not valid ONNX: {_first_line(error)}") from error
+    except Exception as error:  # inference raises several unrelated types
+        raise ModelError(f"its shapes cannot be inferred: {_first_line(error)}") from error
+    return inferred
+
+
+def tensor_types(graph: onnx.GraphProto) -> dict[str, TensorType]:
+    """Types of the tensors of a graph that carries them, without those of its subgraphs."""
+    values = (*graph.input, *graph.value_info, *graph.output)
+    types = {value.name: _tensor_type(value.type) for value in values if value.type.HasField("tensor_type")}
+    for tensor in graph.initializer:
+        types[tensor.name] = TensorType(tensor.data_type, tuple(tensor.dims))
+    return types
+
+
+def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tuple[str, str]]:
+    """Functions that reach one of the operators, by a fixed point over the call graph."""
+    calls = {
+        (function.domain, function.name): {(node.domain, node.op_type) for node in function.node}
+        for function in model.functions
+    }
+    targets = {(domain, op_type) for domain in STANDARD_DOMAINS for op_type in op_types}
+    wanted: set[tuple[str, str]] = set()
+    while True:
+        found = {name for name, called in calls.items() if called & (targets | wanted)}
+        if found == wanted:
+            return wanted
+        wanted = found
+
+
+def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
+    skeleton = onnx.ModelProto(ir_version=max(model.ir_version, 4))
+    skeleton.opset_import.extend(model.opset_import)
+    skeleton.functions.extend(model.functions)
+    graph = skeleton.graph
+    graph.name = model.graph.name or "graph"
+    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+        getattr(graph, field).extend(getattr(model.graph, field))
+    inputs = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        if _elements(tensor) <= SMALL:
+            graph.initializer.append(tensor)
+        elif tensor.name not in inputs:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return skeleton
+
+
+def _elements(tensor: onnx.TensorProto) -> int:
+    total = 1
+    for size in tensor.dims:
+        total *= size
+    return total
+
+
+def _set_shape(value: onnx.ValueInfoProto, sizes: Sequence[int]) -> None:
+    elem_type = value.type.tensor_type.elem_type
+    value.type.CopyFrom(onnx.helper.make_tensor_type_proto(elem_type, sizes))
+
+
+def _tensor_type(proto: onnx.TypeProto) -> TensorType:
+    tensor = proto.tensor_type
+    if not tensor.HasField("shape"):
+        return TensorType(tensor.elem_type, None)
+    return TensorType(
+        tensor.elem_type, tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

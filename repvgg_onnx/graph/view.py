@@ -1,0 +1,271 @@
+"""A typed, read-only view of a graph, keyed by tensor name.
+
+onnx-graphsurgeon links nodes to tensors, subgraph captures included. Attributes are read from the protobuf nodes: the
+library leaves out the ones that it does not know, and an unknown attribute must be seen to be refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+from onnx import helper
+
+from repvgg_onnx.errors import LiftError, ModelError
+from repvgg_onnx.graph.constants import AnyArray, Constants
+from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType, infer_skeleton, tensor_types
+
+FLOATS = frozenset(
+    {
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.DOUBLE,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.BFLOAT16,
+    }
+)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """Attributes of a convolution or pooling node, one form for all.
+
+    Attributes:
+        strides: one per spatial axis.
+        pads: ONNX order; what auto_pad stands for where it was given.
+        dilations: one per spatial axis.
+        group: number of groups.
+    """
+
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    group: int
+
+
+@dataclass(frozen=True, eq=False)
+class NodeView:
+    """One node and what it can see.
+
+    Attributes:
+        index: position in the graph.
+        proto: the protobuf node; not to be changed.
+        graph: the view that it belongs to.
+    """
+
+    index: int
+    proto: onnx.NodeProto
+    graph: "GraphView"
+
+    @property
+    def name(self) -> str:
+        """The node's name, or its first output where it has none."""
+        return self.proto.name or next(iter(self.outputs), "")
+
+    @property
+    def op_type(self) -> str:
+        """The operator, with its domain unless that is ONNX's own."""
+        domain = self.proto.domain
+        return self.proto.op_type if domain in STANDARD_DOMAINS else f"{domain}.{self.proto.op_type}"
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensor names, empty for an optional input that was left out."""
+        return tuple(self.proto.input)
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensor names, without the optional ones that were left out."""
+        return tuple(name for name in self.proto.output if name)
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attribute values by name."""
+        return {attribute.name: helper.get_attribute_value(attribute) for attribute in self.proto.attribute}
+
+    def has_input(self, index: int) -> bool:
+        """Whether the optional input is there."""
+        return index < len(self.inputs) and bool(self.inputs[index])
+
+    def is_constant(self, index: int) -> bool:
+        """Whether the input is there and known before the model runs."""
+        return self.has_input(index) and self.inputs[index] in self.graph.constants
+
+    def constant(self, index: int) -> NDArray[np.float64]:
+        """A constant input in float64.
+
+        Raises:
+            LiftError: the input is not known before the model runs.
+        """
+        value = self.raw_constant(index)
+        return value.astype(np.float64)
+
+    def raw_constant(self, index: int) -> AnyArray:
+        """A constant input in its own type.
+
+        Raises:
+            LiftError: the input is not known before the model runs.
+        """
+        value = self.graph.constants.value(self.inputs[index]) if self.is_constant(index) else None
+        if value is None:
+            raise self._not_constant(index)
+        return value
+
+    def constant_shape(self, index: int) -> tuple[int, ...]:
+        """Shape of a constant input, without reading its data.
+
+        Raises:
+            LiftError: the input is not known before the model runs.
+        """
+        shape = self.graph.constants.shape(self.inputs[index]) if self.is_constant(index) else None
+        if shape is None:
+            raise self._not_constant(index)
+        return shape
+
+    def conv_geometry(self, kernel_shape: Sequence[int]) -> ConvGeometry:
+        """Strides, pads, dilations and group with ONNX's defaults filled in.
+
+        Raises:
+            LiftError: auto_pad depends on a size that is not known, or an attribute does not fit the kernel.
+        """
+        rank = len(kernel_shape)
+        strides = tuple(self.attributes.get("strides", (1,) * rank))
+        dilations = tuple(self.attributes.get("dilations", (1,) * rank))
+        declared = tuple(self.attributes.get("kernel_shape", kernel_shape))
+        if len(strides) != rank or len(dilations) != rank or declared != tuple(kernel_shape):
+            raise LiftError(
+                "bad-attribute", f"{self.op_type} has attributes that do not fit its {list(kernel_shape)} kernel"
+            )
+        pads = self._pads(kernel_shape, strides, dilations)
+        return ConvGeometry(strides, pads, dilations, int(self.attributes.get("group", 1)))
+
+    def _pads(self, kernel_shape: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
+        mode = self.attributes.get("auto_pad", b"NOTSET").decode()
+        if mode == "NOTSET":
+            return tuple(self.attributes.get("pads", (0,) * (2 * len(kernel_shape))))
+        if mode == "VALID":
+            return (0,) * (2 * len(kernel_shape))
+        if mode not in ("SAME_UPPER", "SAME_LOWER"):
+            raise LiftError("bad-attribute", f"{self.op_type} has the unknown auto_pad {mode!r}")
+        shape = self.graph.shape(self.inputs[0])
+        sizes = shape[2:] if shape else (None,) * len(kernel_shape)
+        spans = [dilation * (count - 1) for dilation, count in zip(dilations, kernel_shape, strict=True)]
+        totals = [_same_total(*axis) for axis in zip(sizes, strides, spans, strict=True)]
+        less = [total // 2 for total in totals]
+        more = [total - half for total, half in zip(totals, less, strict=True)]
+        return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
+
+    def _not_constant(self, index: int) -> LiftError:
+        name = self.inputs[index] if index < len(self.inputs) else ""
+        if self.graph.constants.is_overridable(name):
+            return LiftError(
+                "overridable", f"{self.op_type} reads {name!r}, an initializer that is a graph input as well"
+            )
+        return LiftError("not-constant", f"{self.op_type} reads {name!r}, which is not known before the model runs")
+
+
+@dataclass(frozen=True, eq=False)
+class GraphView:
+    """One graph of a model.
+
+    Attributes:
+        nodes: in graph order.
+        constants: what is known before the model runs.
+        types: inferred types by tensor.
+        sizes: shapes to count costs with, every axis known.
+        opset: version of ONNX's own operators.
+    """
+
+    proto: onnx.GraphProto
+    constants: Constants
+    types: Mapping[str, TensorType]
+    sizes: Mapping[str, TensorType]
+    opset: int
+    linked: gs.Graph
+
+    @cached_property
+    def nodes(self) -> tuple[NodeView, ...]:
+        """Nodes in graph order."""
+        return tuple(NodeView(index, proto, self) for index, proto in enumerate(self.proto.node))
+
+    @cached_property
+    def outputs(self) -> frozenset[str]:
+        """Names of the graph's outputs."""
+        return frozenset(value.name for value in self.proto.output)
+
+    @cached_property
+    def readers(self) -> Mapping[str, tuple[int, ...]]:
+        """For each tensor the indices of the nodes that read it, -1 for one inside a subgraph."""
+        index_of = {id(node): index for index, node in enumerate(self.linked.nodes)}
+        tensors = {tensor.name: tensor for node in self.linked.nodes for tensor in (*node.inputs, *node.outputs)}
+        tensors |= {tensor.name: tensor for tensor in self.linked.inputs}
+        return {
+            name: tuple(sorted({index_of.get(id(node), -1) for node in tensor.outputs}))
+            for name, tensor in tensors.items()
+            if name
+        }
+
+    def is_output(self, tensor: str) -> bool:
+        """Whether the tensor is an output of the graph."""
+        return tensor in self.outputs
+
+    def is_captured(self, tensor: str) -> bool:
+        """Whether a subgraph reads the tensor."""
+        return -1 in self.readers.get(tensor, ())
+
+    def shape(self, tensor: str) -> Shape | None:
+        """Shape as far as it holds for every run of the model; None where even the rank is unknown."""
+        known = self.types.get(tensor)
+        return known.shape if known else self.constants.shape(tensor)
+
+    def elem_type(self, tensor: str) -> int:
+        """ONNX data type, 0 where unknown."""
+        known = self.types.get(tensor)
+        return known.elem_type if known else 0
+
+    def size(self, tensor: str) -> tuple[int, ...] | None:
+        """Shape to count costs with; None where even the rank is unknown."""
+        known = self.sizes.get(tensor) or self.types.get(tensor)
+        if known is None or known.shape is None:
+            return self.constants.shape(tensor)
+        return tuple(1 if size is None else size for size in known.shape)
+
+
+def view_model(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> GraphView:
+    """The main graph of a model.
+
+    Args:
+        model: not changed.
+        shapes: sizes of its inputs to count costs with.
+
+    Raises:
+        ModelError: the graph is not valid ONNX.
+    """
+    skeleton = infer_skeleton(model)
+    types = tensor_types(skeleton.graph)
+    sizes = tensor_types(infer_skeleton(model, shapes).graph)
+    constants = Constants(model.graph, model.opset_import, types)
+    try:
+        linked = gs.import_onnx(skeleton)
+    except Exception as error:  # the library raises whatever its parsing meets
+        raise ModelError(f"its graph cannot be read: {error}") from error
+    return GraphView(model.graph, constants, types, sizes, standard_opset(model), linked)
+
+
+def standard_opset(model: onnx.ModelProto) -> int:
+    """Version of ONNX's own operators that the model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
+
+
+def _same_total(size: int | None, stride: int, span: int) -> int:
+    """Pads of both ends that make the output ``ceil(size / stride)`` long. Source: ONNX specification, Conv."""
+    if stride == 1:
+        return span
+    if size is None:
+        raise LiftError(
+            "auto-pad-dynamic", "auto_pad depends on an input size that is dynamic; export with fixed sizes"
+        )
+    return max((-(-size // stride) - 1) * stride + span + 1 - size, 0)
