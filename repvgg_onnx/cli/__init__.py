@@ -1,0 +1,14 @@
+"""The command line: commands parse, call, print and give an exit code.
+
+Start-up imports click and the standard library only. What a command does is in a module that it imports when it is
+called: ``fusing``, ``checking`` and ``exporting``.
+"""
+
+from repvgg_onnx.cli.commands import cli
+
+__all__ = ["cli", "main"]
+
+
+def main() -> None:
+    """Run the command line on the arguments of the process and exit."""
+    cli.main(prog_name="repvgg-onnx")

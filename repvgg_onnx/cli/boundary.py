@@ -1,0 +1,124 @@
+"""Where exceptions become one line on stderr and an exit code."""
+
+import contextlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells report it."""
+BROKEN_PIPE = 141
+"""Exit code when the reader of stdout has gone away, as shells report it."""
+
+_DEBUG = "repvgg_onnx.debug"
+
+
+class CheckFailedError(click.ClickException):
+    """Outputs differ, a gate of the user's was not met, or foldable regions are left."""
+
+    exit_code = 1
+
+
+class MisuseError(click.ClickException):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = 2
+
+
+class BadInputError(click.ClickException):
+    """The input cannot be used."""
+
+    exit_code = 3
+
+
+class Boundary(click.Group):
+    """A group of commands that return exit codes and whose errors are one line."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line and exit; see ``click.Command.main`` for the arguments."""
+        _never_fail_to_print()
+        try:
+            code = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.ClickException as error:
+            click.echo(_line(error), err=True)
+            code = error.exit_code
+        except click.Abort:
+            code = INTERRUPTED
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for; whatever it raises is a ``ClickException`` from here on."""
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return _hang_up()
+        except (click.exceptions.Exit, click.Abort, click.UsageError, CheckFailedError):
+            raise
+        except Exception as error:
+            if ctx.meta.get(_DEBUG):
+                traceback.print_exception(error)
+            raise _as_click_exception(error) from error
+        return code
+
+
+@contextlib.contextmanager
+def about(subject: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the package that leave the block name the file that they are about."""
+    try:
+        yield
+    except RepvggOnnxError as error:
+        raise _explained(error, f"{os.fspath(subject)}: ") from error
+
+
+def remember_debug(ctx: click.Context, _parameter: click.Parameter, debug: bool) -> None:
+    """Callback of ``--debug``: the boundary shows tracebacks."""
+    ctx.meta[_DEBUG] = debug
+
+
+def _as_click_exception(error: Exception) -> click.ClickException:
+    """Any exception as one that the user can read."""
+    if isinstance(error, click.ClickException):
+        return error
+    if isinstance(error, RepvggOnnxError):
+        return _explained(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return MisuseError(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    if isinstance(error, MemoryError):
+        return BadInputError("not enough memory")
+    return BadInputError(f"internal error: {type(error).__name__}: {error} (run with --debug)")
+
+
+def _explained(error: RepvggOnnxError, prefix: str = "") -> click.ClickException:
+    """An error of the package as one that has its exit code."""
+    kind = MisuseError if isinstance(error, CheckError | ExtraMissingError) else BadInputError
+    return kind(f"{prefix}{error}")
+
+
+def _line(error: click.ClickException) -> str:
+    """The one line that a user sees."""
+    sentence = "".join(char if char.isprintable() else " " for char in error.format_message())
+    line = f"error: {' '.join(sentence.split()).rstrip('.')}"
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{line} (see '{error.ctx.command_path} --help')"
+    return line
+
+
+def _never_fail_to_print() -> None:
+    """Characters that stdout and stderr cannot encode are written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _hang_up() -> int:
+    """Nothing more is written to a stdout that nobody reads, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

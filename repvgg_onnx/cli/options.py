@@ -1,0 +1,150 @@
+"""Options that several commands share, and the values that commands hand on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from repvgg_onnx.cli.boundary import remember_debug
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+FILE = click.Path(path_type=Path)
+"""A file given by the user; whether it can be used is found out when it is opened."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How models are run.
+
+    Attributes:
+        shapes: shapes of inputs by name.
+        inputs: an .npz file of inputs, if the user has one.
+        threads: onnxruntime's threads; None is the default of the check.
+        provider: onnxruntime's execution provider.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    inputs: Path | None
+    threads: int | None
+    provider: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a report goes.
+
+    Attributes:
+        json_path: file for the JSON report, ``-`` for stdout; None for no JSON.
+        quiet: whether the report for people is left out.
+    """
+
+    json_path: str | None
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class FuseOptions:
+    """What ``fuse`` was asked to do.
+
+    Attributes:
+        model: the input.
+        output: the file to write; None is the name that follows from the input.
+        in_place: overwrite the input.
+        check: write nothing and fail if anything can be folded.
+        verify: compare the outputs before writing.
+        bench: measure the latency of both models.
+        tolerance: largest accepted normalized error; None follows from the types of the outputs.
+        bench_seconds: bound on the measured time.
+        min_speedup: speedup below which the run fails.
+    """
+
+    model: Path
+    output: Path | None
+    in_place: bool
+    check: bool
+    verify: bool
+    bench: bool
+    tolerance: float | None
+    bench_seconds: float
+    min_speedup: float | None
+
+
+def shape_option(command: Command) -> Command:
+    """``--shape NAME=1,3,224,224``, repeatable, parsed to a dict."""
+    return click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="NAME=N,C,H,W",
+        callback=_parse_shapes,
+        help="Shape of an input whose axes are dynamic; repeatable.",
+    )(command)
+
+
+def runtime_options(command: Command) -> Command:
+    """The options that make a ``Runtime``."""
+    return _all(
+        shape_option,
+        click.option("--inputs", type=FILE, metavar="FILE.npz", help="Inputs to run on as well, by name."),
+        click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime."),
+        click.option("--provider", default="CPUExecutionProvider", show_default=True, help="Execution provider."),
+    )(command)
+
+
+def tolerance_option(command: Command) -> Command:
+    """``--tolerance``."""
+    return click.option(
+        "--tolerance",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Largest accepted error, max|a-b| / max|a|.  [default: by type]",
+    )(command)
+
+
+def output_options(command: Command) -> Command:
+    """The options that make an ``Output``, and ``--debug``."""
+    return _all(
+        click.option("--json", "json_path", metavar="PATH", help="Write the report as JSON; - is stdout."),
+        quiet_option,
+        debug_option,
+    )(command)
+
+
+def quiet_option(command: Command) -> Command:
+    """``--quiet``."""
+    return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(command)
+
+
+def debug_option(command: Command) -> Command:
+    """``--debug``, which the boundary acts on."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=remember_debug,
+        help="Show tracebacks.",
+    )(command)
+
+
+def _all(*decorators: Decorator[Command]) -> Decorator[Command]:
+    """Several decorators as one; the first one's options are listed first."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def _parse_shapes(
+    _ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, tuple[int, ...]]:
+    """Callback of ``--shape``."""
+    from repvgg_onnx.shapes import parse_shape
+
+    return dict(map(parse_shape, texts))

@@ -1,0 +1,111 @@
+"""Where output goes: reports to stdout, progress to stderr, JSON to its file."""
+
+import contextlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from repvgg_onnx.cli.boundary import about
+from repvgg_onnx.cli.options import Output
+from repvgg_onnx.graph.save import write_bytes
+
+COLUMNS = 80
+"""Widest line; a narrower terminal narrows it."""
+
+_STDOUT = "-"
+
+
+def show(output: Output, report: RenderableType, document: str) -> None:
+    """Print the report and write the JSON document, each where the user wants it.
+
+    Args:
+        output: where.
+        report: for people; left out where the document goes to stdout.
+        document: JSON text.
+
+    Raises:
+        BadInputError: the JSON file cannot be written.
+    """
+    if output.json_path == _STDOUT:
+        click.echo(document, nl=False)
+        return
+    if output.json_path is not None:
+        with about(output.json_path):
+            write_bytes(document.encode(), output.json_path)
+    if not output.quiet:
+        click.echo(rendered(report, sys.stdout), nl=False)
+
+
+def rendered(report: RenderableType, stream: TextIO) -> str:
+    """The report as text for ``stream``, without the blanks that fill lines up."""
+    screen = console(stream)
+    with screen.capture() as capture:
+        screen.print(report)
+    return re.sub(r" +$", "", capture.get(), flags=re.MULTILINE)
+
+
+@contextlib.contextmanager
+def stage(doing: str, *, quiet: bool) -> Iterator[None]:
+    """While the block runs, a terminal on stderr says what is being done.
+
+    The line is drawn once and not by a thread, which would disturb what is measured meanwhile.
+    """
+    screen = console(sys.stderr)
+    if quiet or not screen.is_terminal:
+        yield
+        return
+    with Live(Text(f"{doing} ..."), console=screen, auto_refresh=False, transient=True):
+        yield
+
+
+def console(stream: TextIO) -> Console:
+    """A console on ``stream``; colours only on a terminal without ``NO_COLOR``, at most 80 columns."""
+    width = min(COLUMNS, shutil.get_terminal_size((COLUMNS, 24)).columns)
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def require_folder(path: Path) -> None:
+    """The folder that ``path`` is to be written to exists.
+
+    Raises:
+        UsageError: it does not, or ``path`` itself is a folder.
+    """
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"folder {path.parent} does not exist")
+
+
+def require_distinct(path: Path, *others: Path | None) -> None:
+    """``path`` is none of the other files, not by another name or link either.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    for other in others:
+        if other is not None and (path.absolute() == other.absolute() or _same_file(path, other)):
+            raise click.UsageError(f"{path} would overwrite {other}")
+
+
+def protect_models(output: Output, *models: Path | None) -> None:
+    """The JSON report, if it goes to a file, can be written and is none of the models.
+
+    Raises:
+        UsageError: its folder does not exist, or it is one of them.
+    """
+    if output.json_path is not None and output.json_path != _STDOUT:
+        require_folder(Path(output.json_path))
+        require_distinct(Path(output.json_path), *models)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names are of one existing file."""
+    return one.exists() and other.exists() and one.samefile(other)

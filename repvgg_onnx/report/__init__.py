@@ -1,0 +1,1 @@
+"""Result values to terminal and machine-readable formats, one renderer a module."""

@@ -1,0 +1,77 @@
+"""Alike regions and alike refusals gathered, so that a network of a hundred blocks fits on a screen."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from repvgg_onnx.fusion.results import Refusal, Region
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class RegionGroup:
+    """Regions that are the same but for their channels and place.
+
+    Attributes:
+        branches: what each of them sums, such as ``3x3 Conv + 1x1 Conv + identity``.
+        folded: the node that each became, such as ``3x3 Conv, group 4``.
+        regions: the regions, in graph order.
+    """
+
+    branches: str
+    folded: str
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class RefusalGroup:
+    """Refusals of one code.
+
+    Attributes:
+        code: the code that they share.
+        sentence: the sentence of the first one.
+        nodes: the nodes that they are about, in graph order.
+    """
+
+    code: str
+    sentence: str
+    nodes: tuple[str, ...]
+
+
+def group_regions(regions: Iterable[Region]) -> tuple[RegionGroup, ...]:
+    """Regions gathered by branches (in any order), kernel, group and operator; groups in order of first appearance."""
+    alike = _gather(regions, lambda region: (tuple(sorted(region.branches)), folded_node(region)))
+    return tuple(RegionGroup(branch_sum(same[0]), folded_node(same[0]), tuple(same)) for same in alike)
+
+
+def group_refusals(refusals: Iterable[Refusal]) -> tuple[RefusalGroup, ...]:
+    """Refusals gathered by code, the most frequent first."""
+    alike = sorted(_gather(refusals, lambda refusal: refusal.code), key=len, reverse=True)
+    return tuple(
+        RefusalGroup(same[0].code, same[0].sentence, tuple(refusal.node for refusal in same)) for same in alike
+    )
+
+
+def branch_sum(region: Region) -> str:
+    """What a region sums in words, equal branches counted: ``4 x 3x3 Conv + identity``."""
+    counts = Counter(region.branches)
+    return " + ".join(f"{count} x {branch}" if count > 1 else branch for branch, count in counts.items())
+
+
+def folded_node(region: Region) -> str:
+    """The emitted node in words: ``3x3 Conv``, ``5x5 Conv, depthwise``, ``1x1 Conv, group 4``, ``Gemm``."""
+    kernel = "x".join(map(str, region.kernel_shape))
+    node = f"{kernel} {region.op_type}".strip()
+    if region.group == 1:
+        return node
+    return f"{node}, {'depthwise' if region.group == region.c_in else f'group {region.group}'}"
+
+
+def _gather(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
+    """Items with equal keys together, in order of first appearance."""
+    gathered: dict[Hashable, list[Item]] = {}
+    for item in items:
+        gathered.setdefault(key(item), []).append(item)
+    return list(gathered.values())

@@ -1,0 +1,61 @@
+"""What a report says, before it is rendered: one value that every renderer takes, and nothing else."""
+
+import enum
+from dataclasses import dataclass
+
+from repvgg_onnx.census import Census
+from repvgg_onnx.checks.latency import Latency
+from repvgg_onnx.checks.parity import Parity
+from repvgg_onnx.fusion.results import Refusal, Region
+
+
+class Verdict(enum.Enum):
+    """How a run ended; the values are part of the JSON format."""
+
+    FUSED = "fused"
+    NOTHING_TO_FOLD = "nothing-to-fold"
+    FOLDABLE = "foldable"
+    PARITY_FAILED = "parity-failed"
+    TOO_SLOW = "too-slow"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One model of a report.
+
+    Attributes:
+        path: the file; None where the model was not written.
+        size_bytes: size of the file with its external data; None where the model was not written.
+        census: what the model stores.
+    """
+
+    path: str | None
+    size_bytes: int | None
+    census: Census
+
+
+@dataclass(frozen=True)
+class FuseReport:
+    """What one run of ``fuse`` or ``inspect`` found and did.
+
+    Attributes:
+        version: version of this package.
+        before: the input.
+        after: the fused model.
+        regions: what was folded, or would be, in graph order.
+        refusals: what was not, and why.
+        parity: comparison of the outputs; None where it was not asked for or nothing was folded.
+        latency: measured times; None where they were not asked for or nothing was folded.
+        min_speedup: the speedup that the user demanded, if any.
+        verdict: how the run ended.
+    """
+
+    version: str
+    before: ModelFile
+    after: ModelFile
+    regions: tuple[Region, ...]
+    refusals: tuple[Refusal, ...]
+    parity: Parity | None
+    latency: Latency | None
+    min_speedup: float | None
+    verdict: Verdict

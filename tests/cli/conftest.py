@@ -1,0 +1,42 @@
+from dataclasses import dataclass
+
+import onnx
+import pytest
+from click.testing import CliRunner
+
+from repvgg_onnx.cli import cli
+from tests.cli.models import BLOCK, PLAIN, filled
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run():
+    """The command line in this process; an unexpected exception would be exit code 3, never a traceback."""
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+        return Ran(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture
+def block(tmp_path):
+    """A RepVGG block: 3x3, 1x1 and BN identity, with a dynamic batch."""
+    path = tmp_path / "block.onnx"
+    onnx.save(filled(BLOCK), path)
+    return path
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """A model with nothing to fold."""
+    path = tmp_path / "plain.onnx"
+    onnx.save(filled(PLAIN), path)
+    return path

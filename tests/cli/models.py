@@ -1,0 +1,57 @@
+"""Small models on disk, for tests of the command line."""
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
+
+BLOCK = f"""{HEADER}
+net (float[N, 4, 5, 7] image) => (float[N, 4, 5, 7] out) {{
+    dense = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, kernel3, bias3)
+    point = Conv <kernel_shape = [1, 1]> (image, kernel1, bias1)
+    skip = BatchNormalization (image, gamma, beta, mean, var)
+    both = Add (dense, point)
+    all = Add (both, skip)
+    out = Relu (all)
+}}"""
+
+PLAIN = f"""{HEADER}
+net (float[N, 4, 5, 7] image) => (float[N, 4, 5, 7] out) {{
+    dense = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, kernel3, bias3)
+    out = Relu (dense)
+}}"""
+
+SHAPES = {
+    "kernel3": (4, 4, 3, 3),
+    "bias3": (4,),
+    "kernel1": (4, 4, 1, 1),
+    "bias1": (4,),
+    "gamma": (4,),
+    "beta": (4,),
+    "mean": (4,),
+    "var": (4,),
+}
+
+
+def filled(text, seed=0):
+    """The model that the text describes, with random weights; variances are positive."""
+    rng = np.random.default_rng(seed)
+    model = onnx.parser.parse_model(text)
+    used = {name for node in model.graph.node for name in node.input}
+    for name, shape in SHAPES.items():
+        if name in used:
+            values = rng.normal(size=shape) if name != "var" else rng.uniform(0.5, 1.5, size=shape)
+            model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
+    return model
+
+
+def perturbed(model, by=1e-3):
+    """A copy whose first kernel is off by a small part of its largest weight."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    tensor = next(tensor for tensor in changed.graph.initializer if len(tensor.dims) == 4)
+    kernel = numpy_helper.to_array(tensor).copy()
+    kernel.flat[0] += by * np.abs(kernel).max()
+    tensor.CopyFrom(numpy_helper.from_array(kernel, tensor.name))
+    return changed

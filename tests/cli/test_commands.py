@@ -1,0 +1,143 @@
+import json
+
+import onnx
+import pytest
+
+from repvgg_onnx import __version__
+from repvgg_onnx.cli import cli
+from tests.cli.models import BLOCK, filled, perturbed
+
+COMMANDS = ("bench", "export", "fuse", "inspect", "verify")
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    """The block with a kernel that is off by a thousandth."""
+    path = tmp_path / "wrong.onnx"
+    onnx.save(perturbed(filled(BLOCK)), path)
+    return path
+
+
+def test_these_are_the_commands():
+    assert tuple(sorted(cli.commands)) == COMMANDS
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=lambda command: " ".join(command))
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_help_has_an_example_and_fits_80_columns(run, command, option):
+    ran = run(*command, option)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Example:\n    repvgg-onnx {' '.join(command)}" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_every_option_has_a_help_text():
+    silent = [
+        (command.name, option.name)
+        for command in cli.commands.values()
+        for option in command.params
+        if option.param_type_name == "option" and not option.help
+    ]
+
+    assert silent == [("export", "exporter")]  # its choices say it
+
+
+def test_version(run):
+    assert run("--version").out == f"repvgg-onnx {__version__}\n"
+
+
+def test_without_a_command_the_help_is_shown_as_an_error(run):
+    ran = run()
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "Usage: repvgg-onnx" in ran.err
+
+
+def test_inspect_shows_what_could_be_folded_and_writes_nothing(run, block, tmp_path):
+    ran = run("inspect", block)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "3x3 Conv + 1x1 Conv + BN -> 3x3 Conv" in ran.out
+    assert list(tmp_path.iterdir()) == [block]
+
+
+def test_inspect_says_why_not(run, tmp_path):
+    model = filled(BLOCK)
+    model.graph.node[2].attribute.add(name="training_mode", type=onnx.AttributeProto.INT, i=1)
+    onnx.save(model, tmp_path / "training.onnx")
+
+    ran = run("inspect", tmp_path / "training.onnx")
+    document = json.loads(run("inspect", tmp_path / "training.onnx", "--json", "-").out)
+
+    assert ran.code == 0
+    assert "Not folded" in ran.out
+    assert document["refusals"]
+    assert all(refusal["code"] in ran.out for refusal in document["refusals"])
+
+
+def test_inspect_as_json(run, block, plain):
+    found = json.loads(run("inspect", block, "--json", "-").out)
+
+    assert (found["verdict"], found["after"]["path"]) == ("foldable", None)
+    assert len(found["regions"]) == 1
+    assert json.loads(run("inspect", plain, "--json", "-").out)["verdict"] == "nothing-to-fold"
+
+
+def test_inspect_takes_shapes(run, block):
+    one, eight = (
+        json.loads(run("inspect", block, "--shape", f"image={batch},4,5,7", "--json", "-").out)["regions"][0]
+        for batch in (1, 8)
+    )
+
+    assert eight["macs_after"] == 8 * one["macs_after"] > 0
+
+
+def test_verify_passes_on_equal_outputs(run, block, tmp_path):
+    run("fuse", block, "--no-verify", "--no-bench")
+
+    ran = run("verify", block, tmp_path / "block.fused.onnx")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith("same outputs: worst error ")
+
+
+def test_verify_fails_on_different_outputs(run, block, wrong):
+    ran = run("verify", block, wrong)
+
+    assert ran.code == 1
+    assert ran.out.startswith("different outputs: worst error ")
+    assert ran.err.startswith(f"error: {wrong}: differs from {block}, output out: error ")
+    assert ran.err.count("\n") == 1
+
+
+def test_verify_takes_a_tolerance(run, block, wrong):
+    assert run("verify", block, wrong, "--tolerance", "0.5").code == 0
+
+
+def test_verify_as_json(run, block, wrong):
+    ran = run("verify", block, wrong, "--json", "-")
+
+    assert ran.code == 1
+    assert json.loads(ran.out)["parity"]["passed"] is False
+
+
+def test_verify_may_be_quiet(run, block, wrong):
+    assert run("verify", block, wrong, "--quiet").out == ""
+
+
+def test_bench_measures_both(run, block, wrong):
+    ran = run("bench", block, wrong, "--seconds", "0.1")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "95% CI" in ran.out
+    assert "1 thread" in ran.out
+
+
+def test_bench_as_json(run, block, wrong):
+    ran = run("bench", block, wrong, "--seconds", "0.1", "--threads", "2", "--shape", "image=3,4,5,7", "--json", "-")
+
+    found = json.loads(ran.out)["latency"]
+    assert found["conditions"]["threads"] == 2
+    assert found["conditions"]["shapes"] == {"image": [3, 4, 5, 7]}
+    assert found["before"]["median_ns"] > 0

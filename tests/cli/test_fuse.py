@@ -1,0 +1,323 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+
+import repvgg_onnx.cli.checking as checking
+import repvgg_onnx.cli.fusing as fusing
+from repvgg_onnx.checks.latency import Latency
+from repvgg_onnx.cli.options import FuseOptions
+from repvgg_onnx.pipeline import Fusion, fuse
+from repvgg_onnx.report.model import Verdict
+from tests.cli.models import BLOCK, PLAIN, filled, perturbed
+
+
+def op_types(path):
+    return [node.op_type for node in onnx.load(path).graph.node]
+
+
+def words(text):
+    """Text as one line, because long paths make lines wrap."""
+    return " ".join(text.split())
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def wrong_fuse(monkeypatch):
+    """The compiler makes a mistake."""
+
+    def wrong(model, *, shapes=None):
+        right = fuse(model, shapes=shapes)
+        return Fusion(perturbed(right.model), right.regions, right.refusals)
+
+    monkeypatch.setattr(fusing, "fuse", wrong)
+
+
+@pytest.fixture
+def checks(monkeypatch):
+    """Records the arguments of the two checks, which still run."""
+    calls = SimpleNamespace(verify=[], benchmark=[])
+
+    def record(name, attribute):
+        original = getattr(checking, attribute)
+
+        def recording(before, after, **options):
+            getattr(calls, name).append((before, after, options))
+            return original(before, after, **options)
+
+        monkeypatch.setattr(checking, attribute, recording)
+
+    record("verify", "verify_outputs")
+    record("benchmark", "benchmark")
+    return calls
+
+
+def test_the_fused_model_stands_beside_the_input(run, block, tmp_path):
+    before = block.read_bytes()
+
+    ran = run("fuse", block, "--bench-seconds", "0.1")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert files(tmp_path) == ["block.fused.onnx", "block.onnx"]
+    assert op_types(tmp_path / "block.fused.onnx") == ["Conv", "Relu"]
+    assert block.read_bytes() == before
+    assert "5 nodes become 1" in words(ran.out)
+    assert "same outputs" in words(ran.out)
+    assert "95% CI" in words(ran.out)
+    assert "".join(ran.out.split()).endswith(f"wrote{tmp_path / 'block.fused.onnx'}")
+
+
+def test_output_names_the_file(run, block, tmp_path):
+    (tmp_path / "sub").mkdir()
+
+    assert run("fuse", block, "-o", tmp_path / "sub" / "out.onnx", "--no-bench").code == 0
+    assert op_types(tmp_path / "sub" / "out.onnx") == ["Conv", "Relu"]
+    assert files(tmp_path) == ["block.onnx", "sub"]
+
+
+def test_in_place_overwrites_the_input(run, block, tmp_path):
+    assert run("fuse", block, "--in-place", "--no-bench").code == 0
+    assert op_types(block) == ["Conv", "Relu"]
+    assert files(tmp_path) == ["block.onnx"]
+
+
+def test_in_place_follows_a_link(run, block, tmp_path):
+    link = tmp_path / "link.onnx"
+    link.symlink_to(block)
+
+    assert run("fuse", link, "--in-place", "--no-bench").code == 0
+    assert link.is_symlink()
+    assert op_types(block) == ["Conv", "Relu"]
+
+
+def test_the_bytes_that_are_checked_are_the_bytes_that_are_written(run, block, tmp_path, checks):
+    assert run("fuse", block, "--bench-seconds", "0.1").code == 0
+
+    written = (tmp_path / "block.fused.onnx").read_bytes()
+    assert [after for _, after, _ in (*checks.verify, *checks.benchmark)] == [written, written]
+
+
+def test_options_reach_the_checks(run, block, tmp_path, checks):
+    np.savez(tmp_path / "data.npz", image=np.ones((2, 4, 5, 7), np.float32))
+    options = ["--inputs", tmp_path / "data.npz", "--threads", 2, "--shape", "image=2,4,5,7"]
+    more = ["--provider", "CPUExecutionProvider", "--tolerance", "0.001", "--bench-seconds", "0.1"]
+
+    assert run("fuse", block, *options, *more).code == 0
+
+    common = {
+        "shapes": {"image": (2, 4, 5, 7)},
+        "inputs": tmp_path / "data.npz",
+        "threads": 2,
+        "provider": "CPUExecutionProvider",
+    }
+    assert checks.verify[0][2] == {**common, "tolerance": 0.001}
+    assert checks.benchmark[0][2] == {**common, "seconds": 0.1}
+
+
+def test_by_default_latency_is_measured_on_one_thread_and_outputs_on_all(run, block, checks):
+    assert run("fuse", block, "--bench-seconds", "0.1").code == 0
+
+    assert checks.verify[0][2]["threads"] == 0
+    assert checks.benchmark[0][2]["threads"] == 1
+
+
+def test_no_verify_and_no_bench_leave_the_checks_out(run, block, checks):
+    ran = run("fuse", block, "--no-verify", "--no-bench")
+
+    assert ran.code == 0
+    assert (checks.verify, checks.benchmark) == ([], [])
+    assert words(ran.out).endswith("not verified")
+    assert op_types(block.with_name("block.fused.onnx")) == ["Conv", "Relu"]
+
+
+def test_nothing_that_differs_is_written(run, block, tmp_path, wrong_fuse):
+    old = tmp_path / "block.fused.onnx"
+    old.write_bytes(b"old")
+
+    ran = run("fuse", block)
+
+    assert ran.code == 1
+    assert ran.err.startswith(f"error: {block}: the fused model differs, output out: error ")
+    assert ran.err.count("\n") == 1
+    assert old.read_bytes() == b"old"
+    assert files(tmp_path) == ["block.fused.onnx", "block.onnx"]
+    assert "different outputs" in words(ran.out)
+    assert "Latency" not in words(ran.out)
+
+
+def test_an_input_that_would_be_overwritten_by_a_wrong_model_stays(run, block, wrong_fuse):
+    before = block.read_bytes()
+
+    assert run("fuse", block, "--in-place").code == 1
+    assert block.read_bytes() == before
+
+
+def test_the_json_of_a_failure_is_written(run, block, tmp_path, wrong_fuse):
+    assert run("fuse", block, "--json", tmp_path / "report.json").code == 1
+
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert document["verdict"] == "parity-failed"
+    assert document["after"]["path"] is None
+
+
+def test_a_tolerance_of_the_users_decides(run, block, wrong_fuse):
+    assert run("fuse", block, "--tolerance", "0.5", "--no-bench").code == 0
+
+
+def test_check_fails_on_what_can_be_folded_and_writes_nothing(run, block, tmp_path, checks):
+    ran = run("fuse", block, "--check")
+
+    assert ran.code == 1
+    assert ran.err == f"error: {block}: 1 region can be folded\n"
+    assert "5 nodes become 1" in words(ran.out)
+    assert files(tmp_path) == ["block.onnx"]
+    assert (checks.verify, checks.benchmark) == ([], [])
+
+
+def test_check_passes_on_a_fused_model(run, block, tmp_path):
+    run("fuse", block, "--no-bench")
+
+    ran = run("fuse", tmp_path / "block.fused.onnx", "--check")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "nothing to fold" in words(ran.out)
+    assert files(tmp_path) == ["block.fused.onnx", "block.onnx"]
+
+
+def test_check_with_json(run, block):
+    ran = run("fuse", block, "--check", "--json", "-")
+
+    assert ran.code == 1
+    assert json.loads(ran.out)["verdict"] == "foldable"
+
+
+def test_when_nothing_folds_the_output_is_the_input(run, plain, tmp_path, checks):
+    ran = run("fuse", plain)
+
+    assert (ran.code, ran.err) == (0, "")
+    assert "nothing to fold" in words(ran.out)
+    assert (tmp_path / "plain.fused.onnx").read_bytes() == plain.read_bytes()
+    assert (checks.verify, checks.benchmark) == ([], [])
+
+
+def test_when_nothing_folds_in_place_the_file_is_not_touched(run, plain):
+    before = plain.stat()
+
+    assert run("fuse", plain, "--in-place").code == 0
+    assert plain.stat() == before
+
+
+@pytest.mark.parametrize(("text", "verdict"), [(BLOCK, "fused"), (PLAIN, "nothing-to-fold")])
+@pytest.mark.parametrize("where", ["", "elsewhere"])
+def test_external_data_comes_along(run, tmp_path, text, verdict, where):
+    source, folder = tmp_path / "net.onnx", tmp_path / where
+    onnx.save(filled(text), source, save_as_external_data=True, location="net.data", size_threshold=0)
+    folder.mkdir(exist_ok=True)
+    target = folder / "net.fused.onnx"
+
+    ran = run("fuse", source, "-o", target, "--no-bench", "--json", "-")
+
+    document = json.loads(ran.out)
+    sizes = [(tmp_path / name).stat().st_size for name in ("net.onnx", "net.data")]
+    assert (ran.code, document["verdict"]) == (0, verdict)
+    assert document["before"]["size_bytes"] == sum(sizes)
+    assert op_types(target) == ["Conv", "Relu"]
+
+
+def measured(low, high):
+    return Latency(None, None, (low + high) / 2, low, high, "faster", 50, None)
+
+
+@pytest.mark.parametrize(
+    ("latency", "verdict"),
+    [
+        (measured(1.10, 1.20), Verdict.FUSED),
+        (measured(0.95, 1.06), Verdict.FUSED),
+        (measured(0.95, 1.04), Verdict.TOO_SLOW),
+        (None, Verdict.FUSED),
+    ],
+)
+def test_the_gate_fails_only_where_the_whole_interval_is_below_it(latency, verdict, block):
+    options = FuseOptions(
+        block,
+        output=None,
+        in_place=False,
+        check=False,
+        verify=True,
+        bench=True,
+        tolerance=None,
+        bench_seconds=5.0,
+        min_speedup=1.05,
+    )
+
+    assert fusing.judge(options, Fusion(None, (object(),), ()), None, latency) is verdict
+
+
+def test_min_speedup_writes_nothing_where_it_is_not_reached(run, block, tmp_path):
+    ran = run("fuse", block, "--min-speedup", "1e6", "--bench-seconds", "0.1")
+
+    assert ran.code == 1
+    assert "below --min-speedup 1e+06; nothing was written" in ran.err
+    assert ran.err.count("\n") == 1
+    assert files(tmp_path) == ["block.onnx"]
+
+
+def test_min_speedup_lets_pass_what_reaches_it(run, block, tmp_path):
+    ran = run("fuse", block, "--min-speedup", "1e-6", "--bench-seconds", "0.1", "--json", "-")
+
+    assert ran.code == 0
+    assert json.loads(ran.out)["min_speedup"] == 1e-6
+    assert files(tmp_path) == ["block.fused.onnx", "block.onnx"]
+
+
+def test_quiet_prints_nothing(run, block, tmp_path):
+    ran = run("fuse", block, "--quiet", "--no-bench")
+
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+    assert files(tmp_path) == ["block.fused.onnx", "block.onnx"]
+
+
+def test_json_on_stdout_is_nothing_but_json(run, block, tmp_path):
+    ran = run("fuse", block, "--bench-seconds", "0.1", "--json", "-")
+
+    document = json.loads(ran.out)
+    assert ran.err == ""
+    assert document["schema_version"] == 1
+    assert document["verdict"] == "fused"
+    assert document["before"]["path"] == str(block)
+    assert document["after"]["path"] == str(tmp_path / "block.fused.onnx")
+    assert document["after"]["size_bytes"] == (tmp_path / "block.fused.onnx").stat().st_size
+    assert document["after"]["nodes_by_op"] == {"Conv": 1, "Relu": 1}
+    assert document["after"]["parameters"] == 4 * 4 * 9 + 4
+    assert [region["kernel_shape"] for region in document["regions"]] == [[3, 3]]
+    assert document["parity"]["passed"] is True
+    assert document["latency"]["pairs"] == len(document["latency"]["before"]["samples_ns"])
+
+
+def test_json_in_a_file_leaves_the_report_on_stdout(run, block, tmp_path):
+    ran = run("fuse", block, "--no-bench", "--json", tmp_path / "report.json")
+
+    assert json.loads((tmp_path / "report.json").read_text())["latency"] is None
+    assert "5 nodes become 1" in words(ran.out)
+
+
+def test_the_report_is_plain_and_at_most_80_columns_wide(run, block, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+    out = run("fuse", block, "--bench-seconds", "0.1").out
+
+    assert "\x1b" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_the_same_input_gives_the_same_bytes(run, block, tmp_path):
+    for name in ("one.onnx", "two.onnx"):
+        assert run("fuse", block, "-o", tmp_path / name, "--no-bench").code == 0
+
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()

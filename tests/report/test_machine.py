@@ -1,0 +1,112 @@
+import json
+import math
+
+import pytest
+
+from repvgg_onnx.report.machine import SCHEMA_VERSION, fuse_json, latency_json, parity_json
+from repvgg_onnx.report.model import Verdict
+from tests.report.values import latency, parity, region, report, wrong_shape
+
+
+def test_the_report_has_its_version_first_and_its_keys_in_one_order():
+    document = json.loads(fuse_json(report()))
+
+    assert list(document) == [
+        "schema_version",
+        "tool_version",
+        "verdict",
+        "min_speedup",
+        "before",
+        "after",
+        "regions",
+        "refusals",
+        "parity",
+        "latency",
+    ]
+    assert document["schema_version"] == SCHEMA_VERSION == 1
+    assert document["tool_version"] == "9.8.7"
+
+
+def test_models_are_there_with_their_census():
+    document = json.loads(fuse_json(report()))
+
+    assert document["before"] == {
+        "path": "net.onnx",
+        "size_bytes": 36_412_345,
+        "nodes": 105,
+        "nodes_by_op": {"Add": 39, "Conv": 44, "Relu": 22},
+        "parameters": 9_108_728,
+        "tensor_bytes": 36_434_912,
+    }
+
+
+def test_a_region_has_its_members_geometry_and_costs():
+    (found,) = json.loads(fuse_json(report(regions=(region(3, group=2),))))["regions"]
+
+    assert found == {
+        "name": "sum_3/fused",
+        "root": "x_3",
+        "sink": "sum_3",
+        "members": [{"name": "conv_3", "op_type": "Conv"}, {"name": "add_3", "op_type": "Add"}],
+        "branches": ["3x3 Conv", "1x1 Conv", "identity"],
+        "op_type": "Conv",
+        "c_in": 4,
+        "c_out": 6,
+        "kernel_shape": [3, 3],
+        "strides": [1, 1],
+        "pads": [1, 1, 1, 1],
+        "dilations": [1, 1],
+        "group": 2,
+        "macs_before": 700,
+        "moved_bytes_before": 90,
+        "macs_after": 600,
+        "moved_bytes_after": 50,
+    }
+
+
+def test_refusals_parity_and_latency_are_there():
+    document = json.loads(fuse_json(report()))
+
+    assert document["refusals"][0]["code"] == "strides-differ"
+    assert document["parity"]["passed"] is True
+    assert document["parity"]["outputs"][0]["error"] == 2.4e-7
+    assert document["latency"]["verdict"] == "faster"
+    assert document["latency"]["before"]["median_ns"] == 12_345_678
+    assert document["latency"]["after"]["samples_ns"] == [10_829_541, 10_829_542, 10_829_543]
+    assert document["latency"]["conditions"]["shapes"] == {"x": [1, 4, 5, 7]}
+
+
+def test_what_was_not_measured_is_null():
+    document = json.loads(fuse_json(report(parity=None, latency=None)))
+
+    assert document["parity"] is None
+    assert document["latency"] is None
+
+
+def test_infinite_errors_are_null_and_keep_their_reason():
+    found = json.loads(fuse_json(report(parity=wrong_shape(), verdict=Verdict.PARITY_FAILED)))["parity"]
+
+    assert found["passed"] is False
+    assert found["error"] is None
+    assert found["outputs"][0]["error"] is None
+    assert found["outputs"][0]["reason"] == "the shape is (1, 2) instead of (1, 3)"
+
+
+def test_other_numbers_that_are_not_finite_are_an_error_and_no_invalid_json():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        fuse_json(report(min_speedup=math.nan))
+
+
+def test_the_same_report_is_the_same_text():
+    assert fuse_json(report()) == fuse_json(report())
+
+
+def test_parity_and_latency_alone_are_as_in_the_whole():
+    whole = json.loads(fuse_json(report()))
+
+    assert json.loads(parity_json("9.8.7", parity())) == {
+        "schema_version": 1,
+        "tool_version": "9.8.7",
+        "parity": whole["parity"],
+    }
+    assert json.loads(latency_json("9.8.7", latency()))["latency"] == whole["latency"]

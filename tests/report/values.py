@@ -1,0 +1,72 @@
+"""Made-up results, for tests of the renderers."""
+
+import math
+
+from repvgg_onnx.census import Census
+from repvgg_onnx.checks.latency import Conditions, Latency
+from repvgg_onnx.checks.parity import OutputParity, Parity
+from repvgg_onnx.checks.statistics import Timing
+from repvgg_onnx.fusion.results import Cost, Member, Refusal, Region
+from repvgg_onnx.report.model import FuseReport, ModelFile, Verdict
+
+
+def region(index=0, branches=("3x3 Conv", "1x1 Conv", "identity"), kernel_shape=(3, 3), **changes):
+    values = {
+        "name": f"sum_{index}/fused",
+        "root": f"x_{index}",
+        "sink": f"sum_{index}",
+        "members": (Member(f"conv_{index}", "Conv"), Member(f"add_{index}", "Add")),
+        "branches": branches,
+        "op_type": "Conv",
+        "c_in": 4,
+        "c_out": 6,
+        "kernel_shape": kernel_shape,
+        "strides": (1,) * len(kernel_shape),
+        "pads": (1,) * 2 * len(kernel_shape),
+        "dilations": (1,) * len(kernel_shape),
+        "group": 1,
+        "cost_before": Cost(700, 90),
+        "cost_after": Cost(600, 50),
+    }
+    return Region(**(values | changes))
+
+
+def refusal(index=0, code="strides-differ"):
+    return Refusal(code, f"add_{index}", f"Add {index} sums branches of strides (2, 2) and (1, 1)")
+
+
+def parity(error=2.4e-7, reason=""):
+    output = OutputParity(
+        "y", "float32", (1, 6, 5, 7), error, 1e-5, error <= 1e-5, "normal, seed 1", "ORT_ENABLE_ALL", reason
+    )
+    return Parity(
+        (output,), ("normal, seed 0", "normal, seed 1"), ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"), "1e-05: float32"
+    )
+
+
+def wrong_shape():
+    return parity(math.inf, "the shape is (1, 2) instead of (1, 3)")
+
+
+def timing(median_ns):
+    return Timing(median_ns, median_ns + 9, 5, (median_ns - 1, median_ns, median_ns + 1))
+
+
+def latency(verdict="faster"):
+    conditions = Conditions("1.31.1", "CPUExecutionProvider", "ORT_ENABLE_ALL", 1, {"x": (1, 4, 5, 7)}, 3, 2.5)
+    return Latency(timing(12_345_678), timing(10_829_542), 1.14, 1.12, 1.16, verdict, 200, conditions)
+
+
+def report(**changes):
+    values = {
+        "version": "9.8.7",
+        "before": ModelFile("net.onnx", 36_412_345, Census({"Add": 39, "Conv": 44, "Relu": 22}, 9_108_728, 36_434_912)),
+        "after": ModelFile("net.fused.onnx", 33_271_412, Census({"Conv": 22, "Relu": 22}, 8_309_384, 33_237_536)),
+        "regions": (region(0), region(1), region(2, ("3x3 Conv", "1x1 Conv"), strides=(2, 2))),
+        "refusals": (refusal(0),),
+        "parity": parity(),
+        "latency": latency(),
+        "min_speedup": None,
+        "verdict": Verdict.FUSED,
+    }
+    return FuseReport(**(values | changes))
