@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from repvgg_onnx.errors import GeometryError
-from repvgg_onnx.geometry import Geometry, Lattice, Size, compose_geometry, sum_geometry
+from repvgg_onnx.geometry import Geometry, Lattice, Size, compose_geometry, stack_geometry, sum_geometry
 
 Array = NDArray[np.float64]
 
@@ -154,11 +154,41 @@ class AffineConv:
         """
         if self.geometry.is_diagonal:
             return inner.scale(self.kernel.reshape(-1)).shift(self.bias)
-        padded = any(self.geometry.pads)
-        geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=padded and inner.has_bias)
+        uneven = any(self.geometry.pads) or self.geometry.transposed  # some outputs do not see every tap
+        geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=uneven and inner.has_bias)
         return AffineConv.deferred(
             geometry, lambda: _composed_kernel(geometry, self, inner), lambda: _composed_bias(self, inner)
         )
+
+    def stack(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
+        """The outputs of maps of the same input, one after the other on the channel axis.
+
+        Args:
+            others: the maps whose channels follow.
+            size: spatial size of the common input where it is known.
+
+        Raises:
+            GeometryError: input channels, strides or output sizes differ, or the sizes are not known to be equal.
+        """
+        terms = (self, *others)
+        geometry = stack_geometry([term.geometry for term in terms], size)
+        return AffineConv.deferred(
+            geometry,
+            lambda: _stacked_kernel(geometry, terms),
+            lambda: np.concatenate([term.bias for term in terms]),
+        )
+
+    def select(self, channels: slice) -> "AffineConv":
+        """Some of the output channels, as a dense map.
+
+        Raises:
+            GeometryError: the slice is empty.
+        """
+        count = len(range(*channels.indices(self.geometry.c_out)))
+        if not count:
+            raise GeometryError("channels-differ", "no channel is left")
+        geometry = replace(self.geometry, c_out=count, group=1)
+        return AffineConv.deferred(geometry, lambda: self.regroup(1).kernel[channels], lambda: self.bias[channels])
 
     def regroup(self, group: int) -> "AffineConv":
         """The same map with fewer groups.
@@ -200,6 +230,17 @@ def _sum_kernels(geometry: Geometry, terms: Sequence[AffineConv]) -> Array:
         slots = tuple(axis.slots_of(own) for axis, own in zip(geometry.lattices, part.lattices, strict=True))
         blocks = _diagonal_blocks(total, geometry.group, part.group)
         blocks[_spatial(slots)] += term.kernel.reshape(*blocks.shape[:4], *part.kernel_shape)
+    return total
+
+
+def _stacked_kernel(geometry: Geometry, terms: Sequence[AffineConv]) -> Array:
+    """The terms' dense kernels below each other, each placed at its taps."""
+    total = np.zeros(geometry.kernel_dims)
+    start = 0
+    for term in terms:
+        place = replace(geometry, c_out=term.geometry.c_out)
+        total[start : start + place.c_out] = _sum_kernels(place, (term,))
+        start += place.c_out
     return total
 
 

@@ -1,10 +1,13 @@
-"""Where the taps of a convolution sit: exact integer rules for sums and compositions, no numpy.
+"""Where the taps of a convolution sit: exact integer rules for sums, compositions and stacks, no numpy.
 
 A tap with index ``i`` reads input position ``output · stride + i · dilation − pad_begin``. Everything here follows
 from that line and from ONNX's output size,
 ``floor((size + pad_begin + pad_end − dilation · (kernel − 1) − 1) / stride) + 1``.
 
-Source: ONNX operator specification, Conv.
+The output of a transposed convolution is ``(size − 1) · stride + output_padding − slack + 1`` long, so that its taps
+are aligned and its end pads follow by the same rules.
+
+Source: ONNX operator specification, Conv and ConvTranspose.
 """
 
 import math
@@ -58,6 +61,8 @@ class Geometry:
         strides: one per spatial axis.
         pads: ONNX order, all begins and then all ends.
         dilations: one per spatial axis.
+        transposed: whether a tap writes output position ``input · stride + i · dilation − pad_begin`` instead.
+        output_padding: of a transposed convolution, one per spatial axis; empty otherwise.
     """
 
     c_out: int
@@ -67,6 +72,8 @@ class Geometry:
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
+    transposed: bool = False
+    output_padding: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         rank = len(self.kernel_shape)
@@ -159,6 +166,8 @@ def sum_geometry(parts: Sequence[Geometry], size: Size | None = None) -> Geometr
             raise GeometryError(
                 "channels-differ", f"the branches map {_channels(first)} and {_channels(part)} channels"
             )
+        if (part.transposed, part.output_padding) != (first.transposed, first.output_padding):
+            raise GeometryError("transposed", "the branches are convolutions and transposed convolutions")
         if part.strides != first.strides:
             raise GeometryError(
                 "strides-differ", f"the branches have strides {list(first.strides)} and {list(part.strides)}"
@@ -182,6 +191,8 @@ def compose_geometry(outer: Geometry, inner: Geometry, *, inner_has_bias: bool) 
     """
     if outer.c_in != inner.c_out or outer.rank != inner.rank:
         raise GeometryError("channels-differ", f"{_channels(inner)} channels do not feed {_channels(outer)}")
+    if outer.transposed or inner.transposed:
+        return _compose_transposed(outer, inner, inner_has_bias)
     _check_border(outer, inner, inner_has_bias)
     axes = zip(outer.lattices, inner.lattices, inner.strides, strict=True)
     lattices = [_compose_lattice(over, under, stride) for over, under, stride in axes]
@@ -190,6 +201,28 @@ def compose_geometry(outer: Geometry, inner: Geometry, *, inner_has_bias: bool) 
     group = math.gcd(outer.group, inner.group)
     joined = replace(inner, c_out=outer.c_out, group=group, strides=strides)
     return joined.with_lattices(lattices, slack)
+
+
+def stack_geometry(parts: Sequence[Geometry], size: Size | None = None) -> Geometry:
+    """Geometry of the maps' outputs one after the other on the channel axis, as one dense map.
+
+    Raises:
+        GeometryError: as for sum_geometry, but for the output channels.
+    """
+    total = sum(part.c_out for part in parts)
+    return sum_geometry([replace(part, c_out=total, group=1) for part in parts], size)
+
+
+def _compose_transposed(outer: Geometry, inner: Geometry, inner_has_bias: bool) -> Geometry:
+    """A transposed convolution and a pointwise one, in either order."""
+    group = math.gcd(outer.group, inner.group)
+    if outer.is_pointwise:
+        return replace(inner, c_out=outer.c_out, group=group)
+    if inner.is_pointwise and not inner_has_bias:
+        return replace(outer, c_in=inner.c_in, group=group)
+    raise GeometryError(
+        "transposed", "a transposed convolution composes only with a pointwise one, without bias before it"
+    )
 
 
 def _compose_lattice(outer: Lattice, inner: Lattice, stride: int) -> Lattice:
@@ -209,9 +242,7 @@ def _check_border(outer: Geometry, inner: Geometry, inner_has_bias: bool) -> Non
             "border-bias",
             f"pads {list(outer.pads)} put zeros where the folded kernel would see the bias of the map before",
         )
-    pads = zip(inner.pads[: inner.rank], inner.pads[inner.rank :], strict=True)
-    spread = [count > 1 or any(ends) for count, ends in zip(inner.kernel_shape, pads, strict=True)]
-    if any(pad and wide for pad, wide in zip(padded, spread, strict=True)):
+    if any(pad and count > 1 for pad, count in zip(padded, inner.kernel_shape, strict=True)):
         raise GeometryError(
             "border-taps",
             f"pads {list(outer.pads)} put zeros where the folded kernel would see results of the "
@@ -223,6 +254,8 @@ def _common_slack(parts: Sequence[Geometry], size: Size | None) -> tuple[int, ..
     first = parts[0]
     if all(part.slack == first.slack for part in parts):
         return first.slack
+    if first.transposed:
+        raise GeometryError("sizes-differ", "the transposed branches give different output sizes")
     known = tuple(size) if size is not None else (None,) * first.rank
     for axis, slacks in enumerate(zip(*(part.slack for part in parts), strict=True)):
         _check_axis(known[axis], set(slacks), first.strides[axis])

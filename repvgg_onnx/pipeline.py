@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import onnx
 
@@ -11,9 +12,11 @@ from repvgg_onnx.fusion.fold import Folded, fold
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.regions import Plan, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.graph import assume
+from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, load_model
 from repvgg_onnx.graph.normalize import inline_functions, tensor_types
-from repvgg_onnx.graph.view import GraphView, view_model
+from repvgg_onnx.graph.view import GraphView
 from repvgg_onnx.shapes import bind_shapes
 
 
@@ -25,19 +28,29 @@ class Fusion:
         model: the rewritten model; the input's where nothing folds.
         regions: what was folded, in graph order.
         refusals: what was not, and why.
+        notes: what was taken for granted because the caller said so, in sentences.
     """
 
     model: onnx.ModelProto
     regions: tuple[Region, ...]
     refusals: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()
 
 
-def fuse(model: ModelLike, *, shapes: Mapping[str, Sequence[int]] | None = None) -> Fusion:
+def fuse(
+    model: ModelLike,
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    assume_inference: bool = False,
+    freeze_initializers: bool = False,
+) -> Fusion:
     """Every affine region that is cheaper as one node stands as one node.
 
     Args:
         model: a path, the bytes of a file, or a model, which is never changed.
         shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
+        assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first.
+        freeze_initializers: takes initializers that are inputs as well for constants; they are no inputs any more.
 
     Returns:
         The rewritten model, what was folded, and what was not and why.
@@ -46,25 +59,50 @@ def fuse(model: ModelLike, *, shapes: Mapping[str, Sequence[int]] | None = None)
         ModelError: the model cannot be read or is not valid.
         CheckError: ``shapes`` does not fit the model's inputs.
     """
-    source = load_model(model)
+    loaded = load_model(model)
+    source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
     working = inline_functions(source, frozenset(LIFTERS))
-    owned = working is not source or not isinstance(model, onnx.ModelProto)
+    owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
     regions: list[Region] = []
     refused: dict[str, Refusal] = {}
     while True:
-        view = view_model(working, sizes)
-        plans, refusals = find_regions(view, refused)
-        if not plans:
+        found = [(view, *find_regions(view, refused)) for view in _all_graphs(view_model(working, sizes))]
+        if not any(plans for _, plans, _ in found):
             break
-        folds = _fold_each(view, plans, refused)
-        first = next(folds, None)
-        if first is None:
-            continue
         if not owned:
             working, owned = _copy(working), True
-        regions = _absorb(regions, emit(working, _chain(first, folds)))
-    return Fusion(working if regions else source, tuple(regions), (*refused.values(), *refusals))
+            continue  # and look at the copy
+        for view, plans, _ in found:
+            regions = _absorb(regions, _emit(working, view, plans, refused))
+    refusals = (refusal for _, _, refusals in found for refusal in refusals)
+    return Fusion(working if regions else source, tuple(regions), (*refused.values(), *refusals), notes)
+
+
+def prepare(
+    model: onnx.ModelProto, *, assume_inference: bool, freeze_initializers: bool
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The model with what the caller takes for granted written into it, and what that changed, in sentences.
+
+    Args:
+        model: not changed; returned as it is where there is nothing to write.
+        assume_inference: as for fuse().
+        freeze_initializers: as for fuse().
+    """
+    notes: tuple[str, ...] = ()
+    if assume_inference:
+        model, notes = assume.assume_inference(model)
+    if freeze_initializers:
+        model, frozen = assume.freeze_initializers(model)
+        notes += frozen
+    return model, notes
+
+
+def _all_graphs(view: GraphView) -> Iterator[GraphView]:
+    """The innermost graphs first, so that editing one leaves the indices of the others as they are."""
+    for inner in view.subgraphs:
+        yield from _all_graphs(inner)
+    yield view
 
 
 def input_shapes(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
@@ -78,18 +116,20 @@ def input_shapes(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> 
     return bind_shapes({name: known.shape for name, known in types.items() if known.shape is not None}, given)
 
 
+def _emit(model: onnx.ModelProto, view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal]) -> list[Region]:
+    """Folds and writes one region after the other, if there is one that can be folded."""
+    folds = _fold_each(view, plans, refused)
+    first = next(folds, None)
+    return [] if first is None else emit(model, view.proto, chain([first], folds))
+
+
 def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal]) -> Iterator[tuple[Plan, Folded]]:
-    """Folds one region after the other; those that have no exact form in the model's type are noted as refused."""
+    """Region by region; those that have no exact form in the model's type are noted as refused."""
     for plan in plans:
         try:
-            yield plan, fold(plan.value.conv, view.elem_type(plan.sink))
+            yield plan, fold(plan.value.conv, plan.form.group, view.elem_type(plan.sink))
         except LiftError as error:
             refused[plan.sink] = Refusal(error.code, plan.members[-1].name, str(error))
-
-
-def _chain(first: tuple[Plan, Folded], rest: Iterator[tuple[Plan, Folded]]) -> Iterator[tuple[Plan, Folded]]:
-    yield first
-    yield from rest
 
 
 def _absorb(earlier: Sequence[Region], later: Sequence[Region]) -> list[Region]:

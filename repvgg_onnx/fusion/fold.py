@@ -14,7 +14,7 @@ from repvgg_onnx.geometry import Geometry
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """The arrays of one convolution in the model's type.
+    """The arrays of a region's map in the model's type.
 
     Attributes:
         geometry: where the taps sit.
@@ -27,18 +27,19 @@ class Folded:
     bias: NDArray[Any]
 
 
-def fold(conv: AffineConv, elem_type: int) -> Folded:
+def fold(conv: AffineConv, group: int, elem_type: int) -> Folded:
     """The map's arrays, evaluated in float64 and rounded once.
 
     Args:
         conv: a region's map.
+        group: number of groups that the emitted operator is given; divides the map's.
         elem_type: ONNX floating-point type of the model's tensors.
 
     Raises:
         LiftError: the weights are not finite, or do not fit the type.
     """
-    if conv.geometry.rank == 0:
-        conv = conv.regroup(1)
+    if conv.geometry.group != group:
+        conv = conv.regroup(group)
     return Folded(conv.geometry, round_to(conv.kernel, elem_type), round_to(conv.bias, elem_type))
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from repvgg_onnx.fusion.cost import cost_of_conv, cost_of_nodes
+from repvgg_onnx.fusion.cost import cost_of_node, cost_of_nodes, elements, width
+from repvgg_onnx.fusion.forms import Form, cost_of_form, form_of
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import Cost, Refusal
 from repvgg_onnx.fusion.value import Frame, Value
@@ -19,6 +20,7 @@ class Plan:
         frame: the root and how its axes are read.
         sink: tensor that the region computes.
         value: the sink as a map of the root.
+        form: the operator that the map is written as.
         members: nodes that the map stands for, in graph order.
         removed: those of them that nothing else needs.
         before: cost of the removed nodes.
@@ -28,6 +30,7 @@ class Plan:
     frame: Frame
     sink: str
     value: Value
+    form: Form
     members: tuple[NodeView, ...]
     removed: frozenset[int]
     before: Cost
@@ -54,21 +57,23 @@ def find_regions(graph: GraphView, refused: Collection[str] = ()) -> tuple[list[
         for frame, candidate in candidates.items()
         if (plan := _plan(graph, tensor, frame, candidate)) is not None
     ]
-    chosen = _choose(plans)
+    chosen = _choose(graph, plans)
     return chosen, [*found.refusals, *_cost_refusals(graph, plans, chosen)]
 
 
 def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Plan | None:
-    """The region that ends in this tensor; None where it is a lone node, has no kernel, or has no form to emit."""
+    """The region that ends in this tensor; None where it is a lone node, has no kernel, or shares its last node."""
     members = tuple(graph.nodes[index] for index in sorted(candidate.members))
     if len(members) < 2 or not any(LIFTERS[node.op_type].weighs for node in members):
         return None
-    if not (candidate.value.is_channels_first and frame.axes == candidate.value.axes):
+    if any(graph.readers.get(name) or graph.is_output(name) for name in members[-1].outputs if name != sink):
         return None
+    value = candidate.value
     removed = _removable(graph, members)
     before = cost_of_nodes(node for node in members if node.index in removed)
-    after = cost_of_conv(candidate.value.conv.geometry, graph, frame.root, sink)
-    return Plan(frame, sink, candidate.value, members, removed, before, after)
+    form = form_of(frame, value)
+    after = cost_of_form(form, value, elements(graph, frame.root), elements(graph, sink), width(graph, sink))
+    return Plan(frame, sink, value, form, members, removed, before, after)
 
 
 def _removable(graph: GraphView, members: Sequence[NodeView]) -> frozenset[int]:
@@ -80,16 +85,50 @@ def _removable(graph: GraphView, members: Sequence[NodeView]) -> frozenset[int]:
     return frozenset(removed)
 
 
-def _choose(plans: Sequence[Plan]) -> list[Plan]:
-    """The plans that save most, each apart from the ones before."""
+def _choose(graph: GraphView, plans: Sequence[Plan]) -> list[Plan]:
+    """The plans that save most, each apart from the ones before; plans that pay off only together, together."""
+    choices = [((plan,), plan.saving) for plan in plans] + list(_joint(graph, plans))
     chosen: list[Plan] = []
     touched: set[int] = set()
-    for plan in sorted(plans, key=lambda plan: (-plan.saving, plan.members[-1].index)):
-        indices = {node.index for node in plan.members}
-        if plan.saving > 0 and not indices & touched:
-            chosen.append(plan)
+    for together, saving in sorted(choices, key=lambda choice: _preference(*choice)):
+        indices = {node.index for plan in together for node in plan.members}
+        if saving > 0 and not indices & touched:
+            chosen += together
             touched |= indices
     return sorted(chosen, key=lambda plan: plan.members[-1].index)
+
+
+def _preference(together: Sequence[Plan], saving: int) -> tuple[int, ...]:
+    """Sort key: largest saving, then fewest members, then first in the graph."""
+    return (-saving, sum(len(plan.members) for plan in together), together[0].members[-1].index)
+
+
+def _joint(graph: GraphView, plans: Sequence[Plan]) -> Iterator[tuple[tuple[Plan, ...], int]]:
+    """Plans that all compute one shared node anew, so that the node itself goes, and what they save together."""
+    sharing: dict[int, list[Plan]] = {}
+    for plan in plans:
+        kept = [node for node in plan.members if node.index not in plan.removed]
+        if len(kept) == 1:  # whatever it needs is outside the region, so that it can go
+            sharing.setdefault(kept[0].index, []).append(plan)
+    for index, candidates in sharing.items():
+        node = graph.nodes[index]
+        together = _cover(graph, node, candidates)
+        if together:
+            yield together, sum(plan.saving for plan in together) + cost_of_node(node).total
+
+
+def _cover(graph: GraphView, node: NodeView, candidates: Sequence[Plan]) -> tuple[Plan, ...]:
+    """Plans that remove every reader of the node, none twice; empty where there are none."""
+    readers = {index for name in node.outputs for index in graph.readers.get(name, ())}
+    if any(graph.is_output(name) for name in node.outputs):
+        return ()
+    together: list[Plan] = []
+    gone: set[int] = set()
+    for plan in sorted(candidates, key=lambda plan: -plan.saving):
+        if not plan.removed & gone:
+            together.append(plan)
+            gone |= plan.removed
+    return tuple(together) if readers <= gone else ()
 
 
 def _cost_refusals(graph: GraphView, plans: Sequence[Plan], chosen: Sequence[Plan]) -> Iterator[Refusal]:
@@ -98,7 +137,7 @@ def _cost_refusals(graph: GraphView, plans: Sequence[Plan], chosen: Sequence[Pla
     largest = {plan.sink: plan for plan in sorted(plans, key=lambda plan: len(plan.members))}
     for plan in largest.values():
         last = plan.members[-1]
-        if plan.saving <= 0 and last.index not in folded:
+        if plan.before != plan.after and plan.saving <= 0 and last.index not in folded:
             yield _reason(graph, plan)
 
 

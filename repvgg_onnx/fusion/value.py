@@ -53,6 +53,11 @@ class Value:
         return self.axes.index(1)
 
     @property
+    def rank(self) -> int:
+        """Number of axes of this tensor."""
+        return len(self.axes)
+
+    @property
     def is_channels_first(self) -> bool:
         """Whether the axes stand as ONNX's Conv wants them."""
         return self.axes == tuple(range(len(self.axes)))
@@ -68,6 +73,10 @@ class Value:
         before = self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})"
         return self.mapped(conv, (f"{before} → {step}",))
 
+    def permuted(self, order: Sequence[int]) -> "Value":
+        """The same values with the axes of this tensor in another order."""
+        return replace(self, axes=tuple(self.axes[axis] for axis in order))
+
     def require_channels_first(self, op_type: str) -> None:
         """Makes sure that the axes stand as ONNX's Conv wants them.
 
@@ -76,6 +85,16 @@ class Value:
         """
         if not self.is_channels_first:
             raise LiftError("layout", f"{op_type} reads axis 1 as channels, and the value has them elsewhere")
+
+    def axis_meaning(self, axis: int) -> int:
+        """What an axis of this tensor means: 0 batch, 1 channels, 2 and more spatial; negative axes count from the end.
+
+        Raises:
+            LiftError: there is no such axis.
+        """
+        if not -self.rank <= axis < self.rank:
+            raise LiftError("bad-attribute", f"axis {axis} is none of the {self.rank} axes")
+        return self.axes[axis]
 
     def per_channel(self, constant: NDArray[np.float64]) -> Array:
         """A constant operand of an element-wise operator as one number per channel.
@@ -86,7 +105,7 @@ class Value:
         Raises:
             LiftError: the constant varies along another axis than the channels, or would enlarge the tensor.
         """
-        rank = len(self.axes)
+        rank = self.rank
         if constant.ndim > rank:
             raise LiftError("rank-grows", f"a constant of shape {list(constant.shape)} adds axes to the value")
         shape = (1,) * (rank - constant.ndim) + constant.shape

@@ -1,6 +1,6 @@
 """One walk over the graph: which tensors are affine in which roots, and why others are not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from repvgg_onnx.algebra import AffineConv
@@ -8,9 +8,11 @@ from repvgg_onnx.errors import GeometryError, LiftError
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import Refusal
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
+from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
 DEEPEST = 12  # roots kept per tensor, nearest last: a chain of n linear nodes would otherwise cost n²
+ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
 SILENT = frozenset({"layout"})  # one of two readings of the axes not fitting is no news
 
 
@@ -55,32 +57,41 @@ def walk(graph: GraphView) -> Walk:
 def _visit(node: NodeView, found: Walk) -> None:
     dynamic = [index for index in range(len(node.inputs)) if node.has_input(index) and not node.is_constant(index)]
     operands = [_readings(node, index, found) for index in dynamic]
-    lifted: dict[Frame, Candidate] = {}
-    problem: LiftError | GeometryError | None = None
-    for frame in _common_frames(operands):
+    problems: dict[str, LiftError | GeometryError] = {}
+    lifted: set[str] = set()
+    for frame in _common_frames(operands)[-DEEPEST:]:
         parts = {index: reading[frame] for index, reading in zip(dynamic, operands, strict=True)}
         try:
-            lifted[frame] = _lift(node, parts, frame)
+            made = _lift(node, parts, frame)
         except (LiftError, GeometryError) as error:
-            if problem is None and error.code not in SILENT:
-                problem = error
-    if lifted:
-        found.candidates[node.outputs[0]] = dict(list(lifted.items())[-DEEPEST:])
-    _record(node, operands, lifted, problem, found)
+            if any(part.members for part in parts.values()) or LIFTERS[node.op_type].weighs or error.code in ALWAYS:
+                problems.setdefault(frame.root, error)
+            continue
+        lifted.add(frame.root)
+        for tensor, candidate in made.items():
+            found.candidates.setdefault(tensor, {})[frame] = candidate
+    joins = len(operands) > 1 and any(part.members for reading in operands for part in reading.values())
+    refusal = _refusal(node, lifted, problems, joins=joins)
+    if refusal is not None:
+        found.refusals.append(refusal)
 
 
-def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> Candidate:
+def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
+    """What the node makes of its operands in one frame, by output."""
     entry = LIFTERS[node.op_type]
     unknown = sorted(set(node.attributes) - entry.attributes)
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
+    operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
+    made = entry.lift(node, operands, frame)
     types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
     if len(types) > 1 or not types <= FLOATS:
         raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
-    operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
-    value = entry.lift(node, operands, frame)
     members = frozenset({node.index}).union(*(part.members for part in parts.values()))
-    return Candidate(value, members)
+    values = [made] if isinstance(made, Value) else made
+    return {
+        tensor: Candidate(value, members) for tensor, value in zip(node.proto.output, values, strict=False) if tensor
+    }
 
 
 def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]:
@@ -94,8 +105,10 @@ def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]
 
 def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
     """The input as a root, its channels read as the second axis and, from three axes on, as the last."""
-    graph, tensor = node.graph, node.inputs[index]
-    shape = graph.shape(tensor)
+    tensor = node.inputs[index]
+    shape = node.graph.shape(tensor)
+    if shape is None or (len(shape) > 1 and shape[1] is None):
+        shape = _needed_shape(node) or shape
     if shape is None or len(shape) < 2:
         return ()
     rank = len(shape)
@@ -112,6 +125,14 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
     return made
 
 
+def _needed_shape(node: NodeView) -> Shape | None:
+    """The shape that a convolution's weights ask of its input, as far as they do."""
+    if node.op_type != "Conv" or not node.is_constant(1):
+        return None
+    dims = node.constant_shape(1)
+    return (None, dims[1] * int(node.attributes.get("group", 1)), *(None,) * (len(dims) - 2)) if len(dims) > 1 else None
+
+
 def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
     """Frames that every operand has, deepest roots first."""
     if not operands:
@@ -120,17 +141,20 @@ def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
     return [frame for frame in first if all(frame in other for other in others)]
 
 
-def _record(
-    node: NodeView,
-    operands: Sequence[Candidates],
-    lifted: Mapping[Frame, Candidate],
-    problem: LiftError | GeometryError | None,
-    found: Walk,
-) -> None:
-    """Notes why the node ended a region: only where there was one to end, or where it can be nothing but its start."""
-    continues = any(part.members for reading in operands for part in reading.values())
-    if problem is not None and (continues or LIFTERS[node.op_type].weighs or problem.code == "training-mode"):
-        found.refusals.append(Refusal(problem.code, node.name, str(problem)))
-    elif not lifted and problem is None and len(operands) > 1 and continues:
-        sentence = f"{node.op_type} joins values that are not affine in one common tensor"
-        found.refusals.append(Refusal("two-roots", node.name, sentence))
+def _refusal(
+    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError | GeometryError], *, joins: bool
+) -> Refusal | None:
+    """Why the node ended a region, if it did: the first root in which no reading of the axes could be lifted.
+
+    Args:
+        node: the node.
+        lifted: roots in which it was lifted.
+        problems: by root, why it was not.
+        joins: whether several operands meet, one of them affine.
+    """
+    for root, error in problems.items():
+        if root not in lifted and error.code not in SILENT:
+            return Refusal(error.code, node.name, str(error))
+    if joins and not lifted and not problems:
+        return Refusal("two-roots", node.name, f"{node.op_type} joins values that are not affine in one common tensor")
+    return None

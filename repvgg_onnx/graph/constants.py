@@ -19,6 +19,10 @@ RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
 
+QUANTIZING = frozenset(
+    {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
+)  # weights to be left as they are
+
 
 @dataclass
 class Constants:
@@ -83,7 +87,7 @@ class Constants:
 
     def _is_expression(self, node: onnx.NodeProto) -> bool:
         """Whether the node always gives the same: standard, deterministic, no subgraphs, constant inputs."""
-        if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM:
+        if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM | QUANTIZING:
             return False
         if any(
             attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute

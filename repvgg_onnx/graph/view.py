@@ -4,6 +4,7 @@ onnx-graphsurgeon links nodes to tensors, subgraph captures included. Attributes
 library leaves out the ones that it does not know, and an unknown attribute must be seen to be refused.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,9 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import helper
 
-from repvgg_onnx.errors import LiftError, ModelError
+from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.constants import AnyArray, Constants
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType, infer_skeleton, tensor_types
+from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
 
 FLOATS = frozenset(
     {
@@ -125,6 +126,12 @@ class NodeView:
             raise self._not_constant(index)
         return shape
 
+    @property
+    def kernel_size(self) -> int:
+        """Elements of the constant second input, 0 where there is none."""
+        shape = self.graph.constants.shape(self.inputs[1]) if self.is_constant(1) else None
+        return 0 if shape is None else math.prod(shape)
+
     def conv_geometry(self, kernel_shape: Sequence[int]) -> ConvGeometry:
         """Strides, pads, dilations and group with ONNX's defaults filled in.
 
@@ -172,11 +179,13 @@ class GraphView:
     """One graph of a model.
 
     Attributes:
-        nodes: in graph order.
+        proto: not to be changed while the view is in use.
         constants: what is known before the model runs.
         types: inferred types by tensor.
         sizes: shapes to count costs with, every axis known.
         opset: version of ONNX's own operators.
+        linked: the same nodes, linked to their tensors.
+        subgraphs: bodies of If, Loop and Scan nodes.
     """
 
     proto: onnx.GraphProto
@@ -185,6 +194,7 @@ class GraphView:
     sizes: Mapping[str, TensorType]
     opset: int
     linked: gs.Graph
+    subgraphs: tuple["GraphView", ...] = ()
 
     @cached_property
     def nodes(self) -> tuple[NodeView, ...]:
@@ -232,32 +242,6 @@ class GraphView:
         if known is None or known.shape is None:
             return self.constants.shape(tensor)
         return tuple(1 if size is None else size for size in known.shape)
-
-
-def view_model(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> GraphView:
-    """The main graph of a model.
-
-    Args:
-        model: not changed.
-        shapes: sizes of its inputs to count costs with.
-
-    Raises:
-        ModelError: the graph is not valid ONNX.
-    """
-    skeleton = infer_skeleton(model)
-    types = tensor_types(skeleton.graph)
-    sizes = tensor_types(infer_skeleton(model, shapes).graph)
-    constants = Constants(model.graph, model.opset_import, types)
-    try:
-        linked = gs.import_onnx(skeleton)
-    except Exception as error:  # the library raises whatever its parsing meets
-        raise ModelError(f"its graph cannot be read: {error}") from error
-    return GraphView(model.graph, constants, types, sizes, standard_opset(model), linked)
-
-
-def standard_opset(model: onnx.ModelProto) -> int:
-    """Version of ONNX's own operators that the model uses."""
-    return max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
 
 
 def _same_total(size: int | None, stride: int, span: int) -> int:

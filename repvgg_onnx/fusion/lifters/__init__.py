@@ -6,7 +6,28 @@ stable code and a sentence, where the output is not affine. To add an operator, 
 fits and decorate it with its op_type.
 """
 
-from repvgg_onnx.fusion.lifters import convolution, elementwise, normalization
+from repvgg_onnx.fusion.lifters import (
+    channels,
+    convolution,
+    dense,
+    elementwise,
+    layout,
+    normalization,
+    pooling,
+    quantized,
+)
 from repvgg_onnx.fusion.lifters.registry import LIFTERS, Lifter, Operands
 
-__all__ = ["LIFTERS", "Lifter", "Operands", "convolution", "elementwise", "normalization"]
+__all__ = [
+    "LIFTERS",
+    "Lifter",
+    "Operands",
+    "channels",
+    "convolution",
+    "dense",
+    "elementwise",
+    "layout",
+    "normalization",
+    "pooling",
+    "quantized",
+]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from repvgg_onnx.algebra import AffineConv
+from repvgg_onnx.algebra import AffineConv, Array
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter
 from repvgg_onnx.fusion.value import Frame, Value
@@ -43,6 +43,38 @@ def conv_of(node: NodeView) -> AffineConv:
     if bias.shape != (geometry.c_out,):
         raise LiftError("bad-attribute", f"Conv has a bias of shape {list(bias.shape)}")
     return AffineConv.deferred(geometry, lambda: node.constant(1), lambda: bias)
+
+
+@lifter("ConvTranspose", weighs=True, attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"))
+def lift_conv_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Composes with a transposed kernel. Source: ONNX operator specification, ConvTranspose."""
+    value = operands[0]
+    if value is None or any(operand is not None for operand in operands[1:]):
+        raise LiftError("not-constant", "ConvTranspose has weights that are not known before the model runs")
+    value.require_channels_first("ConvTranspose")
+    conv = _conv_transpose_of(node)
+    return value.then(conv.compose(value.conv), f"{kernel_words(conv.geometry)} ConvTranspose")
+
+
+def _conv_transpose_of(node: NodeView) -> AffineConv:
+    dims = node.constant_shape(1)
+    if "output_shape" in node.attributes or node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise LiftError(
+            "auto-pad-dynamic", "ConvTranspose has pads that follow from its output shape; export explicit ones"
+        )
+    place = node.conv_geometry(dims[2:])
+    padding = tuple(node.attributes.get("output_padding", (0,) * len(dims[2:])))
+    c_in, c_out = dims[0], dims[1] * place.group
+    geometry = Geometry(c_out, c_in, place.group, dims[2:], place.strides, place.pads, place.dilations, True, padding)
+    bias = node.constant(2) if node.has_input(2) else np.zeros(c_out)
+    return AffineConv.deferred(geometry, lambda: swap_channels(node.constant(1), place.group), lambda: bias)
+
+
+def swap_channels(kernel: Array, group: int) -> Array:
+    """A transposed convolution's weights, c_in  c_out/group  *k, as a kernel, c_out  c_in/group  *k, or back."""
+    blocks = kernel.reshape(group, -1, *kernel.shape[1:]).swapaxes(1, 2)
+    swapped: Array = blocks.reshape(-1, *blocks.shape[2:])
+    return swapped
 
 
 def kernel_words(geometry: Geometry) -> str:

@@ -18,7 +18,8 @@ def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -
     value = operands[0]
     if value is None or any(operand is not None for operand in operands[1:]):
         raise LiftError("not-constant", "BatchNormalization has statistics that are not known before the model runs")
-    value.require_channels_first("BatchNormalization")
+    if value.axis_meaning(1) != 1:
+        raise LiftError("layout", "BatchNormalization reads axis 1 as channels, and the value has them elsewhere")
     gain, offset = gain_and_offset(node)
     if gain.shape != (value.channels,):
         raise LiftError("bad-attribute", f"BatchNormalization has statistics of shape {list(gain.shape)}")

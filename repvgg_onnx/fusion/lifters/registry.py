@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.graph.view import NodeView
 
 Operands = Sequence[Value | None]
-Lift = Callable[[NodeView, Operands, Frame], Value]
+Lift = Callable[[NodeView, Operands, Frame], Value | Sequence[Value]]
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Lifter:
     """What an operator does to affine values.
 
     Attributes:
-        lift: makes the output's value from the operands.
+        lift: makes the value of the first output, or of each output, from the operands.
         weighs: whether the operator multiplies with a kernel; only regions with such a member are worth a node.
         attributes: the attributes that the lifter understands; a node with another one is refused.
     """
@@ -28,10 +29,13 @@ class Lifter:
 LIFTERS: dict[str, Lifter] = {}
 
 
-def lifter(*op_types: str, weighs: bool = False, attributes: Sequence[str] = ()) -> Callable[[Lift], Lift]:
+LiftT = TypeVar("LiftT", bound=Lift)
+
+
+def lifter(*op_types: str, weighs: bool = False, attributes: Sequence[str] = ()) -> Callable[[LiftT], LiftT]:
     """Registers a lifter for these operators of ONNX's own domain."""
 
-    def register(lift: Lift) -> Lift:
+    def register(lift: LiftT) -> LiftT:
         for op_type in op_types:
             LIFTERS[op_type] = Lifter(lift, weighs, frozenset(attributes))
         return lift

@@ -1,0 +1,182 @@
+"""Every refusal code with what it means and what a user can do."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Code:
+    """The long form of a refusal code.
+
+    Attributes:
+        meaning: why such a node ends a region, or such a region is not folded.
+        advice: what a user can do, if anything.
+    """
+
+    meaning: str
+    advice: str
+
+
+_NONE = "Nothing has to be done: the node stays as it is, and what is around it is folded as far as possible."
+_REPORT = "If the model is right and common, please report it."
+
+CODES: dict[str, Code] = {
+    "auto-pad-dynamic": Code(
+        "The pads follow from auto_pad or output_shape and from an input size that is not fixed in the model, so "
+        "they differ from run to run.",
+        "Export with fixed spatial sizes, or with explicit pads.",
+    ),
+    "bad-attribute": Code(
+        "An attribute or a constant input does not fit the operator's other inputs.",
+        _REPORT,
+    ),
+    "bad-geometry": Code(
+        "Kernel, strides, pads, dilations and groups do not fit together.",
+        _REPORT,
+    ),
+    "bad-variance": Code(
+        "A BatchNormalization has a variance that, with epsilon added, is zero or negative, so its gain is not a "
+        "number.",
+        "Look at the checkpoint: a running variance is never negative.",
+    ),
+    "border-bias": Code(
+        "A convolution pads with zeros what another map has added a bias to. At the border the graph sees the "
+        "zeros, and one folded kernel would see the bias instead.",
+        "Nothing can be done after training, unless the offset is zero. Padding before the first map would make "
+        "it exact.",
+    ),
+    "border-taps": Code(
+        "A padded convolution follows one whose kernel is larger than one position. At the border the graph sees "
+        "zeros, and one folded kernel would see results of the first convolution outside the image.",
+        "Nothing can be done after training. Padding once, before the first convolution, would make it exact.",
+    ),
+    "captured": Code(
+        "A tensor inside the region is read by the body of an If, Loop or Scan node, so it has to be computed anyway.",
+        _NONE,
+    ),
+    "cast": Code(
+        "A Cast changes the type in the middle of a region, which rounds the values there.",
+        _NONE,
+    ),
+    "channels-differ": Code(
+        "The branches, or a map and the one after it, have different numbers of channels.",
+        _NONE,
+    ),
+    "channels-grow": Code(
+        "A constant has more channels than the value, so that the result is larger.",
+        _NONE,
+    ),
+    "division-by-zero": Code(
+        "A Div divides by a constant with zeros in it.",
+        "Look at the checkpoint.",
+    ),
+    "graph-output": Code(
+        "A tensor inside the region is an output of the graph, so it has to be computed anyway.",
+        "Remove the output from the export if nobody needs it.",
+    ),
+    "layout": Code(
+        "An operator reads its channels on another axis than the rest of the region.",
+        _NONE,
+    ),
+    "not-affine": Code(
+        "The operator multiplies, divides, cuts or joins in a way that is not affine.",
+        _NONE,
+    ),
+    "not-cheaper": Code(
+        "The region is one affine convolution, but that convolution would cost more multiply-adds and bytes than "
+        "its nodes do now. A depthwise convolution followed by a pointwise one is the best-known case.",
+        _NONE,
+    ),
+    "not-constant": Code(
+        "Weights or other parameters are inputs of the model or are computed from them.",
+        "Export with the parameters as initializers; weights that are expressions of constants are fine.",
+    ),
+    "not-finite": Code(
+        "The folded weights hold infinities or NaNs, because the model's weights do, so that the two would not agree.",
+        "Look at the checkpoint.",
+    ),
+    "not-per-channel": Code(
+        "A constant differs from position to position, so it is not one number a channel.",
+        _NONE,
+    ),
+    "old-batch-norm": Code(
+        "BatchNormalization had other attributes and another meaning before opset 7.",
+        "Convert the model to opset 7 or later with onnx.version_converter.",
+    ),
+    "old-broadcast": Code(
+        "Before opset 7 element-wise operators broadcast along an axis that an attribute names.",
+        "Convert the model to opset 7 or later with onnx.version_converter.",
+    ),
+    "overflow": Code(
+        "A folded weight is larger than the model's type can hold; float16 ends at 65504.",
+        "Fuse the float32 model, and convert it afterwards with ranges in mind.",
+    ),
+    "overridable": Code(
+        "The weights are graph inputs with default values, so a caller may feed others. Models of IR version 3 "
+        "and of old exporters are written so.",
+        "Give --freeze-initializers if no caller feeds weights, or export again.",
+    ),
+    "pad-axis": Code(
+        "A Pad enlarges the batch or the channels, which no convolution does.",
+        _NONE,
+    ),
+    "pad-mode": Code(
+        "A Pad repeats or reflects the image, or wraps it around; convolutions pad with zeros.",
+        _NONE,
+    ),
+    "pad-value": Code(
+        "A Pad fills with another value than zero; convolutions pad with zeros.",
+        _NONE,
+    ),
+    "pool-window": Code(
+        "An AveragePool divides by the number of positions that lie inside the image, which is smaller at the border.",
+        "Set count_include_pad=True when training, if the border may be treated so.",
+    ),
+    "quantized": Code(
+        "The graph is quantized: its values are rounded to integers, and a fold would change the roundings.",
+        "Fuse the floating-point model first, and quantize the result.",
+    ),
+    "rank-grows": Code(
+        "A constant has more axes than the value, so that the result has more as well.",
+        _NONE,
+    ),
+    "shared": Code(
+        "A tensor inside the region is read by other nodes too, so the nodes before it have to stay, and folding "
+        "the region would compute them twice.",
+        _NONE,
+    ),
+    "sizes-differ": Code(
+        "The branches pad differently and give outputs of different sizes.",
+        _NONE,
+    ),
+    "sizes-unknown": Code(
+        "The branches pad differently at the end. Their sum is exact only where their outputs have the same size, "
+        "which depends on an input size that is dynamic.",
+        "Export with fixed spatial sizes.",
+    ),
+    "strides-differ": Code(
+        "The branches have different strides, so they read different positions.",
+        _NONE,
+    ),
+    "training-mode": Code(
+        "A BatchNormalization or Dropout runs in training mode: it normalizes with the statistics of the batch, "
+        "or drops.",
+        "Export again from model.eval(), with training=TrainingMode.EVAL or PRESERVE, or give --assume-inference.",
+    ),
+    "transposed": Code(
+        "A transposed convolution is summed with a plain one, or composed with one that is not pointwise.",
+        _NONE,
+    ),
+    "two-roots": Code(
+        "An operator joins values that come from different tensors, as the addition at the end of a residual "
+        "block does when an activation stands inside the block.",
+        _NONE,
+    ),
+    "type": Code(
+        "The operator works on integers, or on another type than the rest of the region.",
+        _NONE,
+    ),
+    "unknown-attribute": Code(
+        "The operator has an attribute that this version does not know.",
+        _REPORT,
+    ),
+}

@@ -1,0 +1,64 @@
+"""The nodes that a map is written as, given how the axes of its root and its sink are ordered."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from repvgg_onnx.fusion.results import Cost
+from repvgg_onnx.fusion.value import Frame, Value
+
+
+@dataclass(frozen=True)
+class Form:
+    """One operator, with a change of axes before and after it where it needs one.
+
+    Attributes:
+        op_type: Conv, ConvTranspose, Gemm, or MatMul with an Add where there is a bias.
+        group: number of groups that the operator is given; the dense ones know one.
+        before: perm of a Transpose of the root; None where the axes stand right.
+        after: perm of a Transpose that makes the sink; None where the axes stand right.
+    """
+
+    op_type: str
+    group: int
+    before: tuple[int, ...] | None
+    after: tuple[int, ...] | None
+
+
+def form_of(frame: Frame, value: Value) -> Form:
+    """The cheapest form: MatMul where the channels come last and the map is pointwise, else Conv or Gemm."""
+    geometry = value.conv.geometry
+    if geometry.is_pointwise and value.rank > 2 and frame.axes[-1] == 1:
+        return Form("MatMul", 1, None, _perm(frame.axes, value.axes))
+    first = tuple(range(value.rank))
+    before, after = _perm(frame.axes, first), _perm(first, value.axes)
+    if value.rank == 2:
+        return Form("Gemm", 1, before, after)
+    return Form("ConvTranspose" if geometry.transposed else "Conv", geometry.group, before, after)
+
+
+def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int) -> Cost:
+    """Cost of the form's nodes.
+
+    Args:
+        form: what is run.
+        value: the map.
+        inputs: elements of the root.
+        outputs: elements of the sink.
+        width: bytes of an element.
+    """
+    geometry = value.conv.geometry
+    kernel = math.prod(geometry.kernel_dims) * geometry.group // form.group
+    positions = inputs // geometry.c_in if geometry.transposed else outputs // geometry.c_out
+    moved = inputs + outputs + kernel + geometry.c_out
+    moved += 2 * inputs * (form.before is not None) + 2 * outputs * (form.after is not None)
+    if form.op_type == "MatMul":
+        moved += 2 * outputs if value.conv.has_bias else -geometry.c_out
+    return Cost(positions * kernel, moved * width)
+
+
+def _perm(have: Sequence[int], want: Sequence[int]) -> tuple[int, ...] | None:
+    """The perm of a Transpose from axes with these meanings to axes with those; None where they agree."""
+    if tuple(have) == tuple(want):
+        return None
+    return tuple(have.index(meaning) for meaning in want)

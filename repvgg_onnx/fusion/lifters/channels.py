@@ -1,0 +1,90 @@
+"""Operators that join and part channels: Concat, Split and Slice."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.value import Frame, Value
+from repvgg_onnx.graph.view import NodeView
+
+
+@lifter("Concat", attributes=("axis",))
+def lift_concat(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Stacks the channels of values of one root."""
+    values = [value for value in operands if value is not None]
+    if len(values) < len(operands):
+        raise LiftError("not-affine", "Concat joins a constant to values that depend on the input")
+    first, *others = values
+    if any(value.axes != first.axes for value in others):
+        raise LiftError("layout", "the branches have their axes in different orders")
+    if first.axis_meaning(node.attributes["axis"]) != 1:
+        raise LiftError("not-affine", "Concat joins along another axis than the channels")
+    conv = first.conv.stack(*(value.conv for value in others), size=frame.sizes)
+    return first.mapped(conv, [f"[{' | '.join(' + '.join(value.terms) for value in values)}]"])
+
+
+@lifter("Split", attributes=("axis", "num_outputs", "split"))
+def lift_split(node: NodeView, operands: Operands, frame: Frame) -> Sequence[Value]:
+    """Parts the channels. Source: ONNX operator specification, Split versions 2 to 18."""
+    value = _channelwise(node, operands, node.attributes.get("axis", 0))
+    stops = list(accumulate(_split_sizes(node, value.channels)))
+    if len(stops) != len(node.proto.output) or stops[-1] != value.channels:
+        raise LiftError("bad-attribute", f"Split has sizes that do not add up to {value.channels} channels")
+    return [_select(value, slice(start, stop)) for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+@lifter("Slice", attributes=("axes", "ends", "starts"))
+def lift_slice(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Selects channels. Source: ONNX operator specification, Slice versions 1 to 13."""
+    value = operands[0]
+    if value is None or any(operand is not None for operand in operands[1:]):
+        raise LiftError("not-constant", "Slice has bounds that are not known before the model runs")
+    starts, ends, axes, steps = _bounds(node)
+    if len(starts) != 1 or value.axis_meaning(axes[0]) != 1:
+        raise LiftError("not-affine", "Slice cuts along another axis than the channels")
+    return _select(value, _python_slice(starts[0], ends[0], steps[0], value.channels))
+
+
+def _channelwise(node: NodeView, operands: Operands, axis: int) -> Value:
+    value = operands[0]
+    if value is None or any(operand is not None for operand in operands[1:]):
+        raise LiftError("not-constant", f"{node.op_type} has sizes that are not known before the model runs")
+    if value.axis_meaning(axis) != 1:
+        raise LiftError("not-affine", f"{node.op_type} parts another axis than the channels")
+    return value
+
+
+def _split_sizes(node: NodeView, channels: int) -> list[int]:
+    if node.has_input(1):
+        return [int(size) for size in node.raw_constant(1)]
+    if "split" in node.attributes:
+        return list(node.attributes["split"])
+    count = len(node.proto.output)
+    size = -(-channels // count)
+    return [size] * (count - 1) + [channels - size * (count - 1)]
+
+
+def _bounds(node: NodeView) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Starts, ends, axes and steps, which were attributes up to opset 9."""
+    if "starts" in node.attributes:
+        starts, ends = list(node.attributes["starts"]), list(node.attributes["ends"])
+        axes, steps = list(node.attributes.get("axes", range(len(starts)))), [1] * len(starts)
+        return starts, ends, axes, steps
+    starts, ends = ([int(bound) for bound in node.raw_constant(index)] for index in (1, 2))
+    axes = [int(axis) for axis in node.raw_constant(3)] if node.has_input(3) else list(range(len(starts)))
+    steps = [int(step) for step in node.raw_constant(4)] if node.has_input(4) else [1] * len(starts)
+    return starts, ends, axes, steps
+
+
+def _python_slice(start: int, end: int, step: int, channels: int) -> slice:
+    """ONNX's bounds as Python's: an end that a backward slice cannot name stands for the very beginning."""
+    if step < 0 and end < -channels:
+        return slice(start, None, step)
+    return slice(start, end, step)
+
+
+def _select(value: Value, channels: slice) -> Value:
+    if range(*channels.indices(value.channels)) == range(value.channels):
+        return value
+    return value.mapped(value.conv.select(channels))

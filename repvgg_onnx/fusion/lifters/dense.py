@@ -1,0 +1,60 @@
+"""Dense maps: Gemm, and MatMul on the last axis of any number of axes."""
+
+import numpy as np
+
+from repvgg_onnx.algebra import AffineConv, Array
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.value import Frame, Value, sum_values
+from repvgg_onnx.geometry import Geometry
+from repvgg_onnx.graph.view import NodeView
+
+
+@lifter("Gemm", weighs=True, attributes=("alpha", "beta", "broadcast", "transA", "transB"))
+def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Composes with ``alpha · B`` and adds ``beta · C``. Source: ONNX operator specification, Gemm versions 7 to 13."""
+    value, weights, *rest = operands
+    if value is None or weights is not None:
+        raise LiftError("not-constant", "Gemm has weights that are not known before the model runs")
+    if node.attributes.get("transA", 0):
+        raise LiftError("layout", "Gemm transposes its first input, which moves the batch")
+    alpha, beta = (float(np.float32(node.attributes.get(name, 1.0))) for name in ("alpha", "beta"))
+    columns = node.attributes.get("transB", 0)
+    dims = node.constant_shape(1)
+    c_out, c_in = dims if columns else dims[::-1]
+    geometry = Geometry.pointwise(c_out, c_in, 1, 0)
+    conv = AffineConv.deferred(geometry, lambda: alpha * (node.constant(1) if columns else node.constant(1).T))
+    product = value.then(conv.compose(value.conv), "Gemm")
+    if not node.has_input(2):
+        return product
+    if rest[0] is not None:
+        return sum_values([product, rest[0].mapped(rest[0].conv.scale(beta))], frame.sizes)
+    return product.mapped(product.conv.shift(beta * product.per_channel(node.constant(2))))
+
+
+@lifter("MatMul", weighs=True)
+def lift_matmul(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Composes with a constant matrix, which meets the last axis from the right or the one before from the left."""
+    left, right = operands
+    if left is not None and right is None:
+        return _times_matrix(node, left, 1, channel_axis=-1)
+    if right is not None and left is None:
+        return _times_matrix(node, right, 0, channel_axis=-2)
+    raise LiftError("not-affine", "MatMul multiplies two values that depend on the input")
+
+
+def _times_matrix(node: NodeView, value: Value, index: int, *, channel_axis: int) -> Value:
+    """The value through the constant matrix at an input of MatMul."""
+    dims = node.constant_shape(index)
+    if len(dims) < 2 or len(dims) > value.rank or any(size != 1 for size in dims[:-2]):
+        raise LiftError("not-affine", f"MatMul has a constant of shape {list(dims)}, which is not one matrix")
+    if value.axis_meaning(channel_axis) != 1:
+        raise LiftError("layout", "MatMul does not multiply along the channels of the value")
+    c_out, c_in = dims[-2:] if index == 0 else dims[:-3:-1]
+    geometry = Geometry.pointwise(c_out, c_in, 1, value.conv.geometry.rank)
+
+    def kernel() -> Array:
+        matrix = node.constant(index).reshape(dims[-2:])
+        return (matrix if index == 0 else matrix.T).reshape(geometry.kernel_dims)
+
+    return value.then(AffineConv.deferred(geometry, kernel).compose(value.conv), "MatMul")

@@ -1,0 +1,70 @@
+"""Operators that move or surround values: Transpose and Pad."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from repvgg_onnx.algebra import AffineConv
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.value import Frame, Value
+from repvgg_onnx.geometry import Geometry
+from repvgg_onnx.graph.view import NodeView
+
+
+@lifter("Transpose", attributes=("perm",))
+def lift_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Changes nothing but the order of the axes."""
+    value = operands[0]
+    if value is None:
+        raise LiftError("not-affine", "Transpose has no operand that depends on the input")
+    order = tuple(node.attributes.get("perm", range(value.rank)[::-1]))
+    if sorted(order) != list(range(value.rank)):
+        raise LiftError("bad-attribute", f"Transpose has perm {list(order)} for {value.rank} axes")
+    return value.permuted(order)
+
+
+@lifter("Pad", attributes=("mode", "pads", "value"))
+def lift_pad(node: NodeView, operands: Operands, frame: Frame) -> Value:
+    """Pads with zeros on the spatial axes. Source: ONNX operator specification, Pad versions 2 to 25."""
+    value = operands[0]
+    if value is None or any(operand is not None for operand in operands[1:]):
+        raise LiftError("not-constant", "Pad has pads that are not known before the model runs")
+    mode = node.attributes.get("mode", b"constant").decode()
+    if mode != "constant":
+        raise LiftError("pad-mode", f"Pad with mode {mode!r} is not a convolution with zeros around it")
+    if _padding_value(node) != 0:
+        raise LiftError("pad-value", "Pad fills with another value than zero")
+    begins, ends = _pads_by_meaning(node, value)
+    rank = value.conv.geometry.rank
+    if any(begins[:2] + ends[:2]):
+        raise LiftError("pad-axis", "Pad enlarges the batch or the channels")
+    ones = (1,) * rank
+    place = Geometry(value.channels, value.channels, value.channels, ones, ones, (*begins[2:], *ends[2:]), ones)
+    pad = AffineConv.deferred(place, lambda: np.ones(place.kernel_dims))
+    return value.mapped(pad.compose(value.conv))
+
+
+def _padding_value(node: NodeView) -> float:
+    if node.has_input(2):
+        return float(node.constant(2).reshape(-1)[0])
+    return float(node.attributes.get("value", 0.0))
+
+
+def _pads_by_meaning(node: NodeView, value: Value) -> tuple[list[int], list[int]]:
+    """Begins and ends in the order batch, channels, spatial axes.
+
+    Raises:
+        LiftError: the numbers do not fit the axes.
+    """
+    pads: Sequence[int] = node.attributes.get("pads", ())
+    if node.has_input(1):
+        pads = [int(size) for size in node.raw_constant(1)]
+    axes = [int(axis) for axis in node.raw_constant(3)] if node.has_input(3) else list(range(value.rank))
+    if len(pads) != 2 * len(axes):
+        raise LiftError("bad-attribute", f"Pad has {len(pads)} pads for {len(axes)} axes")
+    begins, ends = [0] * value.rank, [0] * value.rank
+    for axis, begin, end in zip(axes, pads[: len(axes)], pads[len(axes) :], strict=True):
+        meaning = value.axis_meaning(axis)
+        begins[meaning], ends[meaning] = begin, end
+    return begins, ends

@@ -1,0 +1,26 @@
+"""Quantized operators: never affine, since they round."""
+
+from typing import NoReturn
+
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.value import Frame
+from repvgg_onnx.graph.view import NodeView
+
+QUANTIZED = (
+    "ConvInteger",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QuantizeLinear",
+)
+
+
+@lifter(*QUANTIZED, weighs=True, attributes=("auto_pad", "axis", "block_size", "dilations", "group", "kernel_shape"))
+def refuse_quantized(node: NodeView, operands: Operands, frame: Frame) -> NoReturn:
+    """Refuses with the advice to fuse first."""
+    raise LiftError(
+        "quantized", f"{node.op_type} rounds to integers; fuse the floating-point model before quantizing it"
+    )

@@ -1,0 +1,88 @@
+"""Edits of a protobuf graph: nodes in the place of others, and nothing left that only those others needed."""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
+from operator import attrgetter
+from typing import Any
+
+import onnx
+
+
+def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]], removed: Iterable[int]) -> None:
+    """The new nodes stand at these indices, the removed ones are gone, and so is whatever fed only them.
+
+    Args:
+        graph: changed in place.
+        nodes: what to put in the place of a node, by its index.
+        removed: indices of nodes to delete, the replaced ones included.
+    """
+    indices = set(removed) | set(nodes)
+    orphans = {name for index in indices for name in (*graph.node[index].input, *graph.node[index].output)}
+    for index in sorted(indices, reverse=True):
+        del graph.node[index]
+        for offset, node in enumerate(nodes.get(index, ())):
+            graph.node.insert(index + offset, node)
+    _sweep(graph, orphans)
+
+
+def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
+    """Every tensor name in the graph and its subgraphs, some more than once."""
+    for values in (graph.input, graph.output, graph.initializer):
+        yield from (value.name for value in values)
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+    for node in graph.node:
+        yield from node.input
+        yield from node.output
+        for inner in _subgraphs(node):
+            yield from tensor_names(inner)
+
+
+def _sweep(graph: onnx.GraphProto, orphans: set[str]) -> None:
+    """Deletes what makes these tensors, unless something reads them, and goes on with what fed it."""
+    while orphans:
+        used = set(_used(graph))
+        dead = {index for index, node in enumerate(graph.node) if _is_dead(node, orphans, used)}
+        feeding = {name for index in dead for name in graph.node[index].input}
+        made = {name for index, node in enumerate(graph.node) if index not in dead for name in node.output}
+        _forget(graph, orphans - used - made)
+        _delete(graph.node, dead)
+        orphans = feeding
+
+
+def _is_dead(node: onnx.NodeProto, orphans: set[str], used: set[str]) -> bool:
+    return any(name in orphans for name in node.output if name) and not any(
+        name in used for name in node.output if name
+    )
+
+
+def _forget(graph: onnx.GraphProto, names: set[str]) -> None:
+    """Deletes initializers, types and annotations of tensors that are gone; graph inputs stay."""
+    names = names - {value.name for value in graph.input}
+    for container, attribute in (
+        (graph.initializer, "name"),
+        (graph.sparse_initializer, "values.name"),
+        (graph.value_info, "name"),
+        (graph.quantization_annotation, "tensor_name"),
+    ):
+        name_of = attrgetter(attribute)
+        _delete(container, {index for index, item in enumerate(container) if name_of(item) in names})
+
+
+def _delete(container: MutableSequence[Any], indices: set[int]) -> None:
+    for index in sorted(indices, reverse=True):
+        del container[index]
+
+
+def _used(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names that the graph's nodes, outputs and subgraphs read."""
+    yield from (value.name for value in graph.output)
+    for node in graph.node:
+        yield from node.input
+        for inner in _subgraphs(node):
+            yield from _used(inner)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs

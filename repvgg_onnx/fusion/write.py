@@ -1,0 +1,123 @@
+"""The protobuf nodes and arrays of a folded region."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from repvgg_onnx.fusion.fold import Folded
+from repvgg_onnx.fusion.forms import Form
+from repvgg_onnx.fusion.lifters.convolution import swap_channels
+from repvgg_onnx.geometry import Geometry
+
+
+@dataclass
+class Writer:
+    """Adds arrays to a graph under names that are free.
+
+    Attributes:
+        graph: changed in place.
+        taken: tensor names of the whole model.
+        as_nodes: whether arrays become Constant nodes, because before IR version 4 every initializer is an input.
+    """
+
+    graph: onnx.GraphProto
+    taken: set[str]
+    as_nodes: bool
+    _constants: list[onnx.NodeProto] = field(default_factory=list)
+
+    def add(self, name: str, array: NDArray[Any]) -> str:
+        """The array is in the graph; returns the name that it got."""
+        fresh = self.fresh(name)
+        tensor = numpy_helper.from_array(array, fresh)
+        if self.as_nodes:
+            self._constants.append(helper.make_node("Constant", [], [fresh], value=tensor))
+        else:
+            self.graph.initializer.append(tensor)
+        return fresh
+
+    def fresh(self, name: str) -> str:
+        """A tensor name that nothing in the model has."""
+        fresh, number = name, 2
+        while fresh in self.taken:
+            fresh, number = f"{name}.{number}", number + 1
+        self.taken.add(fresh)
+        return fresh
+
+    def take_constants(self) -> list[onnx.NodeProto]:
+        """Constant nodes added since the last call, to stand before the nodes that read them."""
+        constants, self._constants = self._constants, []
+        return constants
+
+
+@dataclass(frozen=True)
+class Written:
+    """The nodes of a region.
+
+    Attributes:
+        nodes: in graph order.
+        main: the one that holds the kernel.
+    """
+
+    nodes: list[onnx.NodeProto]
+    main: onnx.NodeProto
+
+
+def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: str) -> Written:
+    """Nodes that compute ``sink`` from ``root``; their arrays are added to the graph."""
+    nodes: list[onnx.NodeProto] = []
+    source = root
+    if form.before:
+        source = writer.fresh(f"{sink}.channels_first")
+        nodes.append(helper.make_node("Transpose", [root], [source], perm=form.before))
+    target = sink if not form.after else writer.fresh(f"{sink}.result")
+    made = _OPERATORS[form.op_type](writer, folded, source, target, sink)
+    nodes += made
+    if form.after:
+        nodes.append(helper.make_node("Transpose", [target], [sink], perm=form.after))
+    return Written([*writer.take_constants(), *nodes], made[0])
+
+
+def _conv(writer: Writer, folded: Folded, source: str, target: str, stem: str) -> list[onnx.NodeProto]:
+    inputs = [source, writer.add(f"{stem}.kernel", folded.kernel), writer.add(f"{stem}.bias", folded.bias)]
+    return [helper.make_node("Conv", inputs, [target], **_conv_attributes(folded.geometry))]
+
+
+def _conv_transpose(writer: Writer, folded: Folded, source: str, target: str, stem: str) -> list[onnx.NodeProto]:
+    kernel = swap_channels(folded.kernel, folded.geometry.group)
+    inputs = [source, writer.add(f"{stem}.kernel", kernel), writer.add(f"{stem}.bias", folded.bias)]
+    attributes = _conv_attributes(folded.geometry) | {"output_padding": folded.geometry.output_padding}
+    return [helper.make_node("ConvTranspose", inputs, [target], **attributes)]
+
+
+def _gemm(writer: Writer, folded: Folded, source: str, target: str, stem: str) -> list[onnx.NodeProto]:
+    inputs = [source, writer.add(f"{stem}.kernel", folded.kernel), writer.add(f"{stem}.bias", folded.bias)]
+    return [helper.make_node("Gemm", inputs, [target], transB=1)]
+
+
+def _matmul(writer: Writer, folded: Folded, source: str, target: str, stem: str) -> list[onnx.NodeProto]:
+    matrix = folded.kernel.reshape(folded.geometry.c_out, folded.geometry.c_in).T
+    kernel = writer.add(f"{stem}.kernel", matrix)
+    if not folded.bias.any():
+        return [helper.make_node("MatMul", [source, kernel], [target])]
+    product = writer.fresh(f"{stem}.product")
+    bias = writer.add(f"{stem}.bias", folded.bias)
+    return [
+        helper.make_node("MatMul", [source, kernel], [product]),
+        helper.make_node("Add", [product, bias], [target]),
+    ]
+
+
+def _conv_attributes(geometry: Geometry) -> dict[str, Any]:
+    return {
+        "dilations": geometry.dilations,
+        "group": geometry.group,
+        "kernel_shape": geometry.kernel_shape,
+        "pads": geometry.pads,
+        "strides": geometry.strides,
+    }
+
+
+_OPERATORS = {"Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul}

@@ -1,0 +1,66 @@
+"""A model to linked views of its graphs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.constants import Constants
+from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, tensor_types
+from repvgg_onnx.graph.view import GraphView
+
+
+def view_model(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> GraphView:
+    """The main graph of a model, with its subgraphs.
+
+    Args:
+        model: not changed.
+        shapes: sizes of its inputs to count costs with.
+
+    Raises:
+        ModelError: the graph is not valid ONNX.
+    """
+    skeleton = infer_skeleton(model)
+    sized = infer_skeleton(model, shapes)
+    try:
+        linked = gs.import_onnx(skeleton)
+    except Exception as error:  # the library raises whatever its parsing meets
+        raise ModelError(f"its graph cannot be read: {error}") from error
+    return _view(model.graph, skeleton.graph, sized.graph, linked, model.opset_import)
+
+
+def _view(
+    proto: onnx.GraphProto,
+    skeleton: onnx.GraphProto,
+    sized: onnx.GraphProto,
+    linked: gs.Graph,
+    opset_imports: Sequence[onnx.OperatorSetIdProto],
+    outer: GraphView | None = None,
+) -> GraphView:
+    """A graph and the ones inside it; the skeletons have the same nodes in the same order."""
+    types = {**(outer.types if outer else {}), **tensor_types(skeleton)}
+    sizes = {**(outer.sizes if outer else {}), **tensor_types(sized)}
+    constants = Constants(proto, opset_imports, types, outer.constants if outer else None)
+    whole = GraphView(proto, constants, types, sizes, standard_opset(opset_imports), linked)
+    inner = [
+        _view(body, body_skeleton, body_sized, linked.nodes[index].attrs[name], opset_imports, whole)
+        for index, node in enumerate(proto.node)
+        for name, body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
+    ]
+    return replace(whole, subgraphs=tuple(inner))
+
+
+def _bodies(
+    node: onnx.NodeProto, skeleton: onnx.NodeProto, sized: onnx.NodeProto
+) -> Iterator[tuple[str, onnx.GraphProto, onnx.GraphProto, onnx.GraphProto]]:
+    """Attribute name and subgraph, in each of the three copies of a node."""
+    for attribute, second, third in zip(node.attribute, skeleton.attribute, sized.attribute, strict=True):
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.name, attribute.g, second.g, third.g
+
+
+def standard_opset(opset_imports: Sequence[onnx.OperatorSetIdProto]) -> int:
+    """Version of ONNX's own operators that a model with these imports uses."""
+    return max((entry.version for entry in opset_imports if entry.domain in STANDARD_DOMAINS), default=1)
