@@ -1,0 +1,67 @@
+"""How far two computations of one model may differ: the roundings of its least precise type."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+from repvgg_onnx.checks.session import Source
+
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+TOLERANCES = {"float64": 1e-10, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
+
+_NAMES: dict[int, str] = {
+    TensorProto.DOUBLE: "float64",
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.BFLOAT16: "bfloat16",
+}
+
+
+def tolerance_of(source: Source) -> tuple[float, str]:
+    """Largest normalized error that roundings explain, and the reason in words.
+
+    A sum in another order rounds differently, and every layer adds its roundings. What one rounding weighs follows
+    from the least precise floating-point type that the model holds anywhere, because a model with float32 outputs may
+    well compute in float16.
+
+    Args:
+        source: path or bytes of a model that onnxruntime has loaded.
+    """
+    names = {_NAMES[type_] for type_ in _types(_read(source)) if type_ in _NAMES}
+    if not names:
+        return 0.0, "0: the model holds no floating-point tensors"
+    name = max(names, key=UNIT_ROUNDOFF.__getitem__)
+    roundings = TOLERANCES[name] / UNIT_ROUNDOFF[name]
+    return TOLERANCES[
+        name
+    ], f"{TOLERANCES[name]:g}: {name} is the least precise type, and it allows {roundings:.2g} roundings"
+
+
+def _read(source: Source) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.ParseFromString(source if isinstance(source, bytes) else Path(source).read_bytes())
+    return model
+
+
+def _types(model: onnx.ModelProto) -> Iterator[int]:
+    yield from _graph_types(model.graph)
+    for function in model.functions:
+        yield from _node_types(function.node)
+
+
+def _graph_types(graph: onnx.GraphProto) -> Iterator[int]:
+    yield from (tensor.data_type for tensor in graph.initializer)
+    yield from (value.type.tensor_type.elem_type for value in (*graph.input, *graph.output))
+    yield from _node_types(graph.node)
+
+
+def _node_types(nodes: Iterable[onnx.NodeProto]) -> Iterator[int]:
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        if attribute.name in ("to", "dtype"):
+            yield attribute.i
+        elif attribute.type == onnx.AttributeProto.TENSOR:
+            yield attribute.t.data_type
+        elif attribute.type == onnx.AttributeProto.GRAPH:
+            yield from _graph_types(attribute.g)

@@ -1,0 +1,215 @@
+"""A model and the conditions it runs under: onnxruntime behind one small class."""
+
+import ctypes
+import math
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx.helper import tensor_dtype_to_np_dtype
+
+from repvgg_onnx.errors import CheckError, ModelError
+from repvgg_onnx.shapes import Axis
+
+ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
+Source = str | bytes
+Array = npt.NDArray[Any]
+
+CPU = "CPUExecutionProvider"
+LEVELS = {
+    "ORT_DISABLE_ALL": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    "ORT_ENABLE_ALL": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+}
+
+_FATAL_ONLY = 4  # every other message also comes as an exception
+_NOISE = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+\.(?:cc|h):\d+ .*?\(.*?\) (?=\S)")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What a model declares about one of its inputs.
+
+    Attributes:
+        name: tensor name.
+        type: onnxruntime's words, such as ``tensor(float)`` or ``seq(tensor(int64))``.
+        shape: sizes, axis names and None; empty for a scalar and for a rank that the model leaves open.
+    """
+
+    name: str
+    type: str
+    shape: tuple[Axis, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """Type of the elements; object for strings, None for what is no tensor."""
+        match = re.fullmatch(r"tensor\((\w+)\)", self.type)
+        if match is None:
+            return None
+        return np.dtype(tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(match[1].upper())))
+
+
+class Session:
+    """One loaded model under fixed conditions.
+
+    Attributes:
+        inputs: what the model must be fed, by name, in graph order.
+        outputs: names of the outputs in graph order.
+    """
+
+    def __init__(self, inner: onnxruntime.InferenceSession) -> None:
+        self._inner = inner
+        self.inputs = {i.name: TensorSpec(i.name, i.type, tuple(i.shape)) for i in inner.get_inputs()}
+        self.outputs = tuple(output.name for output in inner.get_outputs())
+        types = [tensor.type for tensor in (*inner.get_inputs(), *inner.get_outputs())]
+        self._has_bfloat16 = any("bfloat16" in type_ for type_ in types)
+
+    def prepare(self, values: Mapping[str, Array]) -> Callable[[], list[Any]]:
+        """A call that runs the model once on ``values`` and does nothing else."""
+        if not self._has_bfloat16:
+            feed = dict(values)
+            return lambda: self._inner.run(None, feed)
+        handles = {name: _to_ort(value) for name, value in values.items()}
+        return lambda: self._inner.run_with_ort_values(None, handles)
+
+    def run(self, values: Mapping[str, Array]) -> dict[str, Any]:
+        """Output name to value: an array, or lists and dicts of them for sequences and maps.
+
+        Raises:
+            CheckError: onnxruntime cannot run the model on these values.
+        """
+        try:
+            results = self.prepare(values)()
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise CheckError(f"onnxruntime cannot run the model: {_one_line(error)}") from error
+        if self._has_bfloat16:
+            results = [_from_ort(result) for result in results]
+        return dict(zip(self.outputs, results, strict=True))
+
+
+@contextmanager
+def loadable(model: ModelLike) -> Iterator[Source]:
+    """The model as a path or as bytes, valid inside the ``with`` block.
+
+    A path stays a path, so that external data is found. A ModelProto of 2 GB or more, which protobuf cannot
+    serialize, is written to a temporary folder with its weights in a side file.
+    """
+    if isinstance(model, bytes):
+        yield model
+    elif isinstance(model, onnx.ModelProto):
+        content = _serialized(model)
+        if content is not None:
+            yield content
+            return
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            yield _written_with_side_file(model, Path(folder))
+    else:
+        yield os.fspath(model)
+
+
+def open_session(source: Source, *, level: str, provider: str = CPU, threads: int = 0) -> Session:
+    """Session of a path or of bytes.
+
+    Args:
+        source: path of the model, or its bytes.
+        level: a key of LEVELS.
+        provider: onnxruntime execution provider.
+        threads: threads inside an operator; 0 lets onnxruntime decide.
+
+    Raises:
+        CheckError: the provider is not available.
+        ModelError: onnxruntime cannot load the model.
+    """
+    _require_provider(provider)
+    try:
+        inner = onnxruntime.InferenceSession(source, _options(level, threads), providers=[provider], enable_fallback=0)
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise ModelError(f"onnxruntime cannot load the model: {_one_line(error)}") from error
+    if provider not in inner.get_providers():
+        raise CheckError(f"provider {provider} is installed but could not be started")
+    return Session(inner)
+
+
+def common_inputs(*sessions: Session) -> dict[str, TensorSpec]:
+    """Inputs that all sessions take, with an axis fixed where any of them fixes it.
+
+    Raises:
+        CheckError: names, types, ranks or fixed sizes differ.
+    """
+    merged = dict(sessions[0].inputs)
+    for session in sessions[1:]:
+        if session.inputs.keys() != merged.keys():
+            raise CheckError(f"the models take different inputs: {sorted(merged)} and {sorted(session.inputs)}")
+        merged = {name: _merged(spec, session.inputs[name]) for name, spec in merged.items()}
+    return merged
+
+
+def _merged(one: TensorSpec, two: TensorSpec) -> TensorSpec:
+    differ = CheckError(f"the models take input {one.name!r} in different types or shapes")
+    if one.type != two.type or len(one.shape) != len(two.shape):
+        raise differ
+    if any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in zip(one.shape, two.shape, strict=True)):
+        raise differ
+    shape = (b if isinstance(b, int) else a for a, b in zip(one.shape, two.shape, strict=True))
+    return TensorSpec(one.name, one.type, tuple(shape))
+
+
+def _require_provider(provider: str) -> None:
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        raise CheckError(f"provider {provider!r} is not available: this onnxruntime has {', '.join(available)}")
+
+
+def _options(level: str, threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = LEVELS[level]
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _FATAL_ONLY
+    # Waiting threads of one session would otherwise spin while another session is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(_NOISE.sub("", str(error)).split())
+
+
+def _serialized(model: onnx.ModelProto) -> bytes | None:
+    """The model's bytes, or None where protobuf's limit of 2 GB is in the way."""
+    try:
+        return bytes(model.SerializeToString())
+    except Exception:  # EncodeError or ValueError, depending on the protobuf release
+        return None
+
+
+def _written_with_side_file(model: onnx.ModelProto, folder: Path) -> str:
+    path = str(folder / "model.onnx")
+    private = onnx.ModelProto()
+    private.CopyFrom(model)  # onnx.save_model moves the weights out of the model that it is given
+    onnx.save_model(private, path, save_as_external_data=True, location="model.onnx.data")
+    return path
+
+
+def _to_ort(value: Array) -> onnxruntime.OrtValue:
+    if value.dtype.name != "bfloat16":
+        return onnxruntime.OrtValue.ortvalue_from_numpy(value)
+    bits = np.ascontiguousarray(value).view(np.uint16)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.TensorProto.BFLOAT16)
+
+
+def _from_ort(value: onnxruntime.OrtValue) -> Array:
+    """Copy of a tensor; onnxruntime itself has no numpy type for bfloat16."""
+    if value.element_type() != onnx.TensorProto.BFLOAT16:
+        return np.array(value.numpy())
+    shape = tuple(value.shape())
+    bits = (ctypes.c_uint16 * math.prod(shape)).from_address(value.data_ptr())
+    dtype = tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
+    return np.frombuffer(bytes(bits), dtype=dtype).reshape(shape)

@@ -1,0 +1,64 @@
+import numpy as np
+import onnx
+import pytest
+
+from repvgg_onnx.checks.precision import TOLERANCES, tolerance_of
+from tests.checks.models import BFLOAT16, model
+
+PLAIN = "g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }"
+CAST = "g (float[2,3] x) => (float[2,3] y) { h = Cast<to = 10>(x) y = Cast<to = 1>(h) }"
+CONSTANT = "g (float[2,3] x) => (float[2,3] y) { k = Constant<value = float16[1] {1}>() y = Relu(x) }"
+BRANCH = """g (float[2,3] x, bool[1] c) => (float[2,3] y) {
+    y = If (c) <
+        then_branch = a () => (float[2,3] p) { h = Cast<to = 16>(x) p = Cast<to = 1>(h) },
+        else_branch = b () => (float[2,3] q) { q = Relu(x) }
+    >
+}"""
+
+
+def tolerance(graph: onnx.ModelProto) -> tuple[float, str]:
+    return tolerance_of(graph.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (PLAIN, "float32"),
+        (PLAIN.replace("float[", "double["), "float64"),
+        (PLAIN.replace("float[", "float16["), "float16"),
+        (CAST, "float16"),
+        (CONSTANT, "float16"),
+        (BRANCH, "bfloat16"),
+    ],
+)
+def test_the_least_precise_type_decides_and_is_named(text, name):
+    limit, reason = tolerance(model(text))
+    assert limit == TOLERANCES[name]
+    assert reason.startswith(f"{limit:g}: {name} ")
+
+
+def test_weights_count():
+    graph = model("g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }", {"k": np.ones(2, BFLOAT16)})
+    assert tolerance(graph)[0] == TOLERANCES["bfloat16"]
+
+
+def test_functions_count():
+    graph = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21, "f" : 1]>
+        g (float[2,3] x) => (float[2,3] y) { y = f.half(x) }
+        <domain: "f", opset_import: ["" : 21]>
+        half (x) => (y) { h = Cast<to = 10>(x) y = Cast<to = 1>(h) }"""
+    )
+    assert tolerance(graph)[0] == TOLERANCES["float16"]
+
+
+def test_a_model_without_floating_point_must_be_exact():
+    assert tolerance(model("g (int64[2,3] x) => (int64[2,3] y) { y = Neg(x) }"))[0] == 0
+
+
+def test_a_file_is_read_without_its_side_file(tmp_path):
+    path = str(tmp_path / "m.onnx")
+    graph = model(PLAIN, {"k": np.ones(400, np.float16)})
+    onnx.save_model(graph, path, save_as_external_data=True, location="m.bin", size_threshold=0)
+    (tmp_path / "m.bin").unlink()
+    assert tolerance_of(path)[0] == TOLERANCES["float16"]
