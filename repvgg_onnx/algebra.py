@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from repvgg_onnx.errors import GeometryError
-from repvgg_onnx.geometry import Geometry, Lattice, Size, compose_geometry, stack_geometry, sum_geometry
+from repvgg_onnx.geometry import Geometry, Lattice, Size, check_chain, compose_geometry, stack_geometry, sum_geometry
 
 Array = NDArray[np.float64]
 
@@ -152,6 +152,7 @@ class AffineConv:
         Raises:
             GeometryError: the channels do not fit, or the border would not be exact.
         """
+        check_chain(self.geometry, inner.geometry)
         if self.geometry.is_diagonal:
             return inner.scale(self.kernel.reshape(-1)).shift(self.bias)
         uneven = any(self.geometry.pads) or self.geometry.transposed  # some outputs do not see every tap

@@ -85,8 +85,8 @@ class Geometry:
             raise GeometryError(
                 "bad-geometry", f"{self.group} groups do not divide {self.c_in} → {self.c_out} channels"
             )
-        if min((*self.kernel_shape, *self.strides, *self.dilations), default=1) < 1:
-            raise GeometryError("bad-geometry", "kernel shape, strides and dilations must be positive")
+        if min(self.c_out, self.c_in, *self.kernel_shape, *self.strides, *self.dilations) < 1:
+            raise GeometryError("bad-geometry", "channels, kernel shape, strides and dilations must be positive")
         if min(self.pads, default=0) < 0:
             raise GeometryError("bad-geometry", f"negative pads {list(self.pads)} crop the input")
 
@@ -189,8 +189,7 @@ def compose_geometry(outer: Geometry, inner: Geometry, *, inner_has_bias: bool) 
     Raises:
         GeometryError: the channels do not fit, or the border of ``outer`` would see more than the zeros that it pads.
     """
-    if outer.c_in != inner.c_out or outer.rank != inner.rank:
-        raise GeometryError("channels-differ", f"{_channels(inner)} channels do not feed {_channels(outer)}")
+    check_chain(outer, inner)
     if outer.transposed or inner.transposed:
         return _compose_transposed(outer, inner, inner_has_bias)
     _check_border(outer, inner, inner_has_bias)
@@ -211,6 +210,16 @@ def stack_geometry(parts: Sequence[Geometry], size: Size | None = None) -> Geome
     """
     total = sum(part.c_out for part in parts)
     return sum_geometry([replace(part, c_out=total, group=1) for part in parts], size)
+
+
+def check_chain(outer: Geometry, inner: Geometry) -> None:
+    """Makes sure that the result of ``inner`` is what ``outer`` reads.
+
+    Raises:
+        GeometryError: the channels or the spatial axes differ.
+    """
+    if outer.c_in != inner.c_out or outer.rank != inner.rank:
+        raise GeometryError("channels-differ", f"{_channels(inner)} channels do not feed {_channels(outer)}")
 
 
 def _compose_transposed(outer: Geometry, inner: Geometry, inner_has_bias: bool) -> Geometry:

@@ -9,7 +9,7 @@ import onnx
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.emit import emit
 from repvgg_onnx.fusion.fold import Folded, fold
-from repvgg_onnx.fusion.lifters import LIFTERS
+from repvgg_onnx.fusion.lifters import WORTH_INLINING
 from repvgg_onnx.fusion.regions import Plan, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph import assume
@@ -61,10 +61,10 @@ def fuse(
     """
     loaded = load_model(model)
     source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
-    working = inline_functions(source, frozenset(LIFTERS))
+    working = inline_functions(source, WORTH_INLINING)
     owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
-    regions: list[Region] = []
+    regions: dict[tuple[int, str], Region] = {}
     refused: dict[str, Refusal] = {}
     while True:
         found = [(view, *find_regions(view, refused)) for view in _all_graphs(view_model(working, sizes))]
@@ -73,10 +73,13 @@ def fuse(
         if not owned:
             working, owned = _copy(working), True
             continue  # and look at the copy
-        for view, plans, _ in found:
-            regions = _absorb(regions, _emit(working, view, plans, refused))
+        for number, (view, plans, _) in enumerate(found):
+            for region in _emit(working, view, plans, refused):
+                for sink in _sinks_within(plans, region):
+                    regions.pop((number, sink), None)
+                regions[number, region.sink] = region
     refusals = (refusal for _, _, refusals in found for refusal in refusals)
-    return Fusion(working if regions else source, tuple(regions), (*refused.values(), *refusals), notes)
+    return Fusion(working if regions else source, tuple(regions.values()), (*refused.values(), *refusals), notes)
 
 
 def prepare(
@@ -120,7 +123,7 @@ def _emit(model: onnx.ModelProto, view: GraphView, plans: Sequence[Plan], refuse
     """Folds and writes one region after the other, if there is one that can be folded."""
     folds = _fold_each(view, plans, refused)
     first = next(folds, None)
-    return [] if first is None else emit(model, view.proto, chain([first], folds))
+    return [] if first is None else emit(model, view, chain([first], folds))
 
 
 def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal]) -> Iterator[tuple[Plan, Folded]]:
@@ -132,10 +135,11 @@ def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusa
             refused[plan.sink] = Refusal(error.code, plan.members[-1].name, str(error))
 
 
-def _absorb(earlier: Sequence[Region], later: Sequence[Region]) -> list[Region]:
-    """All regions, without the earlier ones whose nodes became members of later ones."""
-    gone = {member for region in later for member in region.members}
-    return [region for region in earlier if not gone.issuperset(region.members)] + list(later)
+def _sinks_within(plans: Sequence[Plan], region: Region) -> Iterator[str]:
+    """Tensors inside a region: sinks of regions that an earlier round wrote and this one takes in."""
+    for plan in plans:
+        if plan.sink == region.sink:
+            yield from (name for node in plan.members for name in node.outputs)
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

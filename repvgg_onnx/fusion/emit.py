@@ -6,6 +6,7 @@ and everything else that a fold does not touch stay as they are.
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 
 import onnx
 
@@ -13,27 +14,27 @@ from repvgg_onnx import __version__
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.regions import Plan
 from repvgg_onnx.fusion.results import Member, Region
-from repvgg_onnx.fusion.sweep import splice, tensor_names
+from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
 from repvgg_onnx.fusion.write import Writer, write_form
 from repvgg_onnx.geometry import Geometry
-from repvgg_onnx.graph.view import NodeView
+from repvgg_onnx.graph.view import GraphView, NodeView
 
 PROVENANCE = "repvgg_onnx.members"
 VERSION = "repvgg_onnx.version"
 
 
-def emit(model: onnx.ModelProto, graph: onnx.GraphProto, replacements: Iterable[tuple[Plan, Folded]]) -> list[Region]:
+def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[Plan, Folded]]) -> list[Region]:
     """Each region stands as the nodes of its form, and what only it needed is gone.
 
     Args:
         model: changed in place.
-        graph: the model's graph or one of its subgraphs, whose indices the plans hold.
+        view: of the model's graph or of one of its subgraphs, whose indices the plans hold.
         replacements: regions and their arrays, none overlapping; read one at a time.
 
     Returns:
         What was emitted, in the order of the replacements.
     """
-    writer = Writer(graph, set(tensor_names(model.graph)), as_nodes=model.ir_version < 4)
+    writer = Writer(view.proto, set(tensor_names(model.graph)), as_nodes=model.ir_version < 4)
     regions = []
     nodes: dict[int, list[onnx.NodeProto]] = {}
     removed: set[int] = set()
@@ -44,7 +45,11 @@ def emit(model: onnx.ModelProto, graph: onnx.GraphProto, replacements: Iterable[
         nodes[plan.members[-1].index] = written.nodes
         removed |= plan.removed
         regions.append(_region(plan, folded.geometry, written.main))
-    splice(graph, nodes, removed)
+    orphans = splice(view.proto, nodes, removed)
+    around = view.outer
+    while around is not None:
+        orphans |= sweep(around.proto, orphans)
+        around = around.outer
     _stamp(model)
     return regions
 
@@ -53,7 +58,8 @@ def members_of(node: NodeView) -> tuple[Member, ...]:
     """The original nodes that a node stands for: itself, unless it was emitted by a fold."""
     for entry in node.proto.metadata_props:
         if entry.key == PROVENANCE:
-            return tuple(Member(name, op_type) for op_type, name in json.loads(entry.value))
+            with suppress(ValueError, TypeError):  # somebody else's note
+                return tuple(Member(str(name), str(op_type)) for op_type, name in json.loads(entry.value))
     return (Member(node.name, node.op_type),)
 
 

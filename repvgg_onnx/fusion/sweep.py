@@ -1,5 +1,6 @@
 """Edits of a protobuf graph: nodes in the place of others, and nothing left that only those others needed."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from operator import attrgetter
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import onnx
 
 
-def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]], removed: Iterable[int]) -> None:
+def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]], removed: Iterable[int]) -> set[str]:
     """The new nodes stand at these indices, the removed ones are gone, and so is whatever fed only them.
 
     Args:
         graph: changed in place.
         nodes: what to put in the place of a node, by its index.
         removed: indices of nodes to delete, the replaced ones included.
+
+    Returns:
+        Tensors that the graph reads less than before; a graph around it may not need them any more.
     """
     indices = set(removed) | set(nodes)
     orphans = {name for index in indices for name in (*graph.node[index].input, *graph.node[index].output)}
@@ -21,7 +25,40 @@ def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]]
         del graph.node[index]
         for offset, node in enumerate(nodes.get(index, ())):
             graph.node.insert(index + offset, node)
-    _sweep(graph, orphans)
+    return orphans | sweep(graph, orphans)
+
+
+def sweep(graph: onnx.GraphProto, orphans: set[str]) -> set[str]:
+    """Deletes what makes these tensors, unless something reads them, and what fed only that.
+
+    Args:
+        graph: changed in place.
+        orphans: tensors that have lost a reader.
+
+    Returns:
+        Further tensors that have lost a reader.
+    """
+    readers = Counter(_used(graph))
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    dead: set[int] = set()
+    gone, further, queue = set(), set(), list(orphans)
+    while queue:
+        name = queue.pop()
+        index = makers.get(name)
+        if readers[name] or name in gone or index in dead:
+            continue
+        if index is None:
+            gone.add(name)
+        elif not any(readers[output] for output in graph.node[index].output if output):
+            dead.add(index)
+            gone |= set(graph.node[index].output)
+            lost = list(_reads(graph.node[index]))
+            readers.subtract(lost)
+            further |= set(lost)
+            queue += lost
+    _forget(graph, gone)
+    _delete(graph.node, dead)
+    return further
 
 
 def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
@@ -34,24 +71,6 @@ def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
         yield from node.output
         for inner in _subgraphs(node):
             yield from tensor_names(inner)
-
-
-def _sweep(graph: onnx.GraphProto, orphans: set[str]) -> None:
-    """Deletes what makes these tensors, unless something reads them, and goes on with what fed it."""
-    while orphans:
-        used = set(_used(graph))
-        dead = {index for index, node in enumerate(graph.node) if _is_dead(node, orphans, used)}
-        feeding = {name for index in dead for name in graph.node[index].input}
-        made = {name for index, node in enumerate(graph.node) if index not in dead for name in node.output}
-        _forget(graph, orphans - used - made)
-        _delete(graph.node, dead)
-        orphans = feeding
-
-
-def _is_dead(node: onnx.NodeProto, orphans: set[str], used: set[str]) -> bool:
-    return any(name in orphans for name in node.output if name) and not any(
-        name in used for name in node.output if name
-    )
 
 
 def _forget(graph: onnx.GraphProto, names: set[str]) -> None:
@@ -76,9 +95,14 @@ def _used(graph: onnx.GraphProto) -> Iterator[str]:
     """Names that the graph's nodes, outputs and subgraphs read."""
     yield from (value.name for value in graph.output)
     for node in graph.node:
-        yield from node.input
-        for inner in _subgraphs(node):
-            yield from _used(inner)
+        yield from _reads(node)
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that the node and its subgraphs read."""
+    yield from (name for name in node.input if name)
+    for inner in _subgraphs(node):
+        yield from _used(inner)
 
 
 def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -55,7 +55,8 @@ def walk(graph: GraphView) -> Walk:
 
 
 def _visit(node: NodeView, found: Walk) -> None:
-    dynamic = [index for index in range(len(node.inputs)) if node.has_input(index) and not node.is_constant(index)]
+    entry = LIFTERS[node.op_type]
+    dynamic = [index for index in node.dynamic_inputs if entry.values is None or index in entry.values]
     operands = [_readings(node, index, found) for index in dynamic]
     problems: dict[str, LiftError | GeometryError] = {}
     lifted: set[str] = set()
@@ -64,7 +65,7 @@ def _visit(node: NodeView, found: Walk) -> None:
         try:
             made = _lift(node, parts, frame)
         except (LiftError, GeometryError) as error:
-            if any(part.members for part in parts.values()) or LIFTERS[node.op_type].weighs or error.code in ALWAYS:
+            if any(part.members for part in parts.values()) or entry.weighs or error.code in ALWAYS:
                 problems.setdefault(frame.root, error)
             continue
         lifted.add(frame.root)
@@ -79,7 +80,7 @@ def _visit(node: NodeView, found: Walk) -> None:
 def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
     """What the node makes of its operands in one frame, by output."""
     entry = LIFTERS[node.op_type]
-    unknown = sorted(set(node.attributes) - entry.attributes)
+    unknown = sorted(set(node.attributes) - entry.attributes) if entry.attributes is not None else ()
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
     operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
@@ -106,7 +107,7 @@ def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]
 def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
     """The input as a root, its channels read as the second axis and, from three axes on, as the last."""
     tensor = node.inputs[index]
-    shape = node.graph.shape(tensor)
+    shape = node.graph.annotated(tensor)
     if shape is None or (len(shape) > 1 and shape[1] is None):
         shape = _needed_shape(node) or shape
     if shape is None or len(shape) < 2:
@@ -119,7 +120,8 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
     for axes in orders:
         channels = shape[axes.index(1)]
         if channels:
-            sizes = tuple(shape[axes.index(axis)] for axis in range(2, rank))
+            known = node.graph.shape(tensor) or (None,) * rank
+            sizes = tuple(known[axes.index(axis)] for axis in range(2, rank))
             value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
             made.append((value, Frame(tensor, axes, sizes)))
     return made
@@ -155,6 +157,10 @@ def _refusal(
     for root, error in problems.items():
         if root not in lifted and error.code not in SILENT:
             return Refusal(error.code, node.name, str(error))
-    if joins and not lifted and not problems:
-        return Refusal("two-roots", node.name, f"{node.op_type} joins values that are not affine in one common tensor")
-    return None
+    if not joins or lifted or problems:
+        return None
+    for index in node.dynamic_inputs:
+        if node.graph.constants.is_overridable(node.inputs[index]):
+            error = node.not_constant(index)
+            return Refusal(error.code, node.name, str(error))
+    return Refusal("two-roots", node.name, f"{node.op_type} joins values that are not affine in one common tensor")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import onnx
 
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS
+from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, standard_opset
 
 
 def assume_inference(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -17,7 +17,7 @@ def assume_inference(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str
     """
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
+    opset = standard_opset(model.opset_import)
     names = [node.name or node.output[0] for graph in _graphs(copied.graph) for node in _to_inference(graph, opset)]
     if not names:
         return model, ()

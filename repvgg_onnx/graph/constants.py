@@ -1,27 +1,21 @@
 """What is known before the model runs: initializers, Constant nodes, and expressions of them, evaluated on demand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 
-from repvgg_onnx.graph.normalize import SMALL, STANDARD_DOMAINS, TensorType
+from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.evaluate import AnyArray, dense, run_node
+from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
 
-AnyArray = NDArray[Any]
-
-LARGEST_EXPRESSION = 512 * 2**20  # bytes of one evaluated constant
 RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+    {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-
-QUANTIZING = frozenset(
-    {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"}
-)  # weights to be left as they are
+QUANTIZING = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})  # to be left as they are
+GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
 @dataclass
@@ -42,24 +36,29 @@ class Constants:
     _initializers: dict[str, onnx.TensorProto] = field(init=False)
     _sparse: dict[str, onnx.SparseTensorProto] = field(init=False)
     _overridable: frozenset[str] = field(init=False)
-    _expressions: dict[str, onnx.NodeProto] = field(init=False)
+    _expressions: dict[str, int] = field(init=False)  # tensor to index of its node
     _evaluated: dict[str, AnyArray | None] = field(init=False, default_factory=dict)
+    _own: frozenset[str] = field(init=False)  # names that hide those of the graph around
 
     def __post_init__(self) -> None:
+        outputs = (name for node in self.graph.node for name in node.output)
+        self._own = frozenset((*(value.name for value in self.graph.input), *outputs))
         self._initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self._sparse = {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
         self._overridable = frozenset(value.name for value in self.graph.input)
         self._expressions = {}
-        for node in self.graph.node:
+        for index, node in enumerate(self.graph.node):
             if self._is_expression(node):
-                self._expressions |= {name: node for name in node.output if name}
+                self._expressions |= {name: index for name in node.output if name}
 
     def __contains__(self, name: str) -> bool:
-        return self._is_stored(name) or name in self._expressions or (self.outer is not None and name in self.outer)
+        if self._is_stored(name) or name in self._expressions:
+            return True
+        return self.outer is not None and name not in self._own and name in self.outer
 
     def is_overridable(self, name: str) -> bool:
         """Whether the tensor is an initializer that a caller may replace because it is a graph input as well."""
-        return name in self._initializers and name in self._overridable
+        return (name in self._initializers or name in self._sparse) and name in self._overridable
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a constant, without reading an initializer's data; None where it is no constant."""
@@ -69,29 +68,45 @@ class Constants:
         return None if value is None else value.shape
 
     def value(self, name: str) -> AnyArray | None:
-        """The constant in its own type; None where the tensor is no constant or cannot be evaluated."""
+        """The constant in its own type; None where the tensor is no constant or cannot be evaluated.
+
+        Raises:
+            ModelError: an initializer does not hold what its shape says.
+        """
         if self._is_stored(name):
             return self._read(name)
         if name in self._expressions:
             self._evaluate(name)
             return self._evaluated.get(name)
-        return self.outer.value(name) if self.outer is not None else None
+        return self.outer.value(name) if self.outer is not None and name not in self._own else None
+
+    def expression_nodes(self, names: Iterable[str]) -> set[int]:
+        """Indices of the nodes that these constants are computed by, Constant nodes left out."""
+        found: set[int] = set()
+        stack = list(names)
+        while stack:
+            index = self._expressions.get(stack.pop())
+            if index is not None and index not in found:
+                found.add(index)
+                stack.extend(self.graph.node[index].input)
+        return {index for index in found if self.graph.node[index].op_type != "Constant"}
 
     def _is_stored(self, name: str) -> bool:
         return (name in self._initializers or name in self._sparse) and name not in self._overridable
 
     def _read(self, name: str) -> AnyArray:
-        if name in self._initializers:
-            return numpy_helper.to_array(self._initializers[name])
-        return _dense(self._sparse[name])
+        try:
+            if name in self._initializers:
+                return numpy_helper.to_array(self._initializers[name])
+            return dense(self._sparse[name])
+        except (ValueError, TypeError, IndexError) as error:
+            raise ModelError(f"its initializer {name!r} does not hold what its shape and type say") from error
 
     def _is_expression(self, node: onnx.NodeProto) -> bool:
         """Whether the node always gives the same: standard, deterministic, no subgraphs, constant inputs."""
         if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM | QUANTIZING:
             return False
-        if any(
-            attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for attribute in node.attribute
-        ):
+        if any(attribute.type in GRAPHS for attribute in node.attribute):
             return False
         return all(name in self for name in self._value_inputs(node) if name)
 
@@ -107,35 +122,27 @@ class Constants:
         """Evaluates what the tensor needs, inputs first; a loop, since constant chains may be long."""
         stack = [name]
         while stack:
-            top = stack[-1]
-            node = self._expressions[top]
-            missing = [
-                each for each in self._value_inputs(node) if each in self._expressions and each not in self._evaluated
-            ]
-            if top in self._evaluated or not missing:
-                stack.pop()
-                if top not in self._evaluated:
-                    self._evaluated |= self._run(node)
-            else:
+            node = self.graph.node[self._expressions[stack[-1]]]
+            needed = [each for each in self._value_inputs(node) if each in self._expressions]
+            missing = [each for each in needed if each not in self._evaluated]
+            if missing and stack[-1] not in self._evaluated:
                 stack.extend(missing)
+                continue
+            if stack.pop() not in self._evaluated:
+                self._evaluated |= dict.fromkeys(node.output) | dict(self._run(node))
 
-    def _run(self, node: onnx.NodeProto) -> dict[str, AnyArray | None]:
-        nothing: dict[str, AnyArray | None] = dict.fromkeys(node.output)
-        node, inputs = self._closed(node)
-        if any(value is None for value in inputs.values()):
-            return nothing
-        known = {name: value for name, value in inputs.items() if value is not None}
-        return nothing | _run_node(node, known, self.opset_imports)
-
-    def _closed(self, node: onnx.NodeProto) -> tuple[onnx.NodeProto, dict[str, AnyArray | None]]:
-        """The node and its inputs, with questions about types already answered."""
+    def _run(self, node: onnx.NodeProto) -> Mapping[str, AnyArray | None]:
+        """Outputs of a node whose inputs are known; questions about types are answered without running anything."""
+        if node.op_type == "Constant":
+            return {node.output[0]: _constant(node)}
+        shape = self._static_shape(node.input[0]) if node.op_type in ("Shape", "Size") else None
+        if shape is not None:
+            return {node.output[0]: _about_shape(node, shape)}
         if node.op_type == "CastLike":
-            cast = helper.make_node("Cast", [node.input[0]], node.output, to=self._elem_type(node.input[1]))
-            return cast, {node.input[0]: self.value(node.input[0])}
-        if node.op_type in ("Shape", "Size") and node.input[0] not in self:
-            shape = self._static_shape(node.input[0]) or ()
-            return node, {node.input[0]: np.broadcast_to(np.float32(0), shape)}
-        return node, {name: self.value(name) for name in node.input if name}
+            node = helper.make_node("Cast", [node.input[0]], node.output, to=self._elem_type(node.input[1]))
+        inputs = {name: self.value(name) for name in node.input if name}
+        known = {name: value for name, value in inputs.items() if value is not None}
+        return run_node(node, known, self.opset_imports) if len(known) == len(inputs) else {}
 
     def _elem_type(self, name: str) -> int:
         if name in self.types:
@@ -150,48 +157,24 @@ class Constants:
         return tuple(size for size in shape if size is not None)
 
 
-def _run_node(
-    node: onnx.NodeProto, inputs: Mapping[str, AnyArray], opset_imports: Sequence[onnx.OperatorSetIdProto]
-) -> dict[str, AnyArray | None]:
-    """Outputs of one node on numpy arrays; empty where they are too large or the operator is not known to numpy."""
-    graph = helper.make_graph(
-        [node], "constant", [], [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    )
-    for name, value in inputs.items():
-        if value.size <= SMALL:
-            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        else:
-            elem_type = helper.np_dtype_to_tensor_dtype(value.dtype)
-            graph.input.append(helper.make_tensor_value_info(name, elem_type, value.shape))
-    model = helper.make_model(graph, opset_imports=opset_imports)
-    try:
-        if _largest_output(model) > LARGEST_EXPRESSION:
-            return {}
-        feeds = {value.name: inputs[value.name] for value in graph.input}
-        names = [name for name in node.output if name]
-        return dict(zip(names, ReferenceEvaluator(model).run(names, feeds), strict=True))
-    except Exception:  # any failure of the reference implementation means: not a constant we know
-        return {}
+def _constant(node: onnx.NodeProto) -> AnyArray | None:
+    """Value of a Constant node, whichever attribute holds it. Source: ONNX operator specification, Constant."""
+    if not node.attribute:
+        return None
+    attribute = node.attribute[0]
+    if attribute.name == "value":
+        return numpy_helper.to_array(attribute.t)
+    if attribute.name == "sparse_value":
+        return dense(attribute.sparse_tensor)
+    value = helper.get_attribute_value(attribute)
+    if attribute.name.startswith("value_string"):
+        return np.asarray(value, dtype=object)
+    return np.asarray(value, dtype=np.float32 if attribute.name.startswith("value_float") else np.int64)
 
 
-def _largest_output(model: onnx.ModelProto) -> float:
-    """Bytes of the largest output; infinite where its shape is not known beforehand."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    sizes = [0.0]
-    for value in inferred.graph.output:
-        tensor = value.type.tensor_type
-        if not tensor.HasField("shape") or any(not dim.HasField("dim_value") for dim in tensor.shape.dim):
-            return float("inf")
-        sizes.append(8.0 * float(np.prod([dim.dim_value for dim in tensor.shape.dim], dtype=np.float64)))
-    return max(sizes)
-
-
-def _dense(sparse: onnx.SparseTensorProto) -> AnyArray:
-    values = numpy_helper.to_array(sparse.values)
-    indices = numpy_helper.to_array(sparse.indices)
-    dense = np.zeros(tuple(sparse.dims), dtype=values.dtype)
-    if indices.ndim == 1:
-        dense.reshape(-1)[indices] = values
-    else:
-        dense[tuple(indices.T)] = values
-    return dense
+def _about_shape(node: onnx.NodeProto, shape: Sequence[int]) -> AnyArray:
+    """What Shape or Size gives. Source: ONNX operator specification, Shape version 15 and Size."""
+    if node.op_type == "Size":
+        return np.asarray(np.prod(shape, dtype=np.int64))
+    bounds = {attribute.name: attribute.i for attribute in node.attribute}
+    return np.asarray(shape[bounds.get("start", 0) : bounds.get("end", len(shape))], dtype=np.int64)

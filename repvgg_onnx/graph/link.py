@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import onnx
 import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.logger import G_LOGGER
 
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.constants import Constants
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, tensor_types
+from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, standard_opset, tensor_types
 from repvgg_onnx.graph.view import GraphView
 
 
@@ -23,7 +24,8 @@ def view_model(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> G
         ModelError: the graph is not valid ONNX.
     """
     skeleton = infer_skeleton(model)
-    sized = infer_skeleton(model, shapes)
+    sized = infer_skeleton(model, dict(shapes))
+    G_LOGGER.severity = G_LOGGER.CRITICAL  # it prints warnings to stdout, where data goes
     try:
         linked = gs.import_onnx(skeleton)
     except Exception as error:  # the library raises whatever its parsing meets
@@ -40,16 +42,22 @@ def _view(
     outer: GraphView | None = None,
 ) -> GraphView:
     """A graph and the ones inside it; the skeletons have the same nodes in the same order."""
-    types = {**(outer.types if outer else {}), **tensor_types(skeleton)}
-    sizes = {**(outer.sizes if outer else {}), **tensor_types(sized)}
+    own = {name for node in proto.node for name in node.output} | {value.name for value in proto.input}
+    types = _visible(outer.types if outer else {}, own) | tensor_types(skeleton)
+    sizes = _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
     constants = Constants(proto, opset_imports, types, outer.constants if outer else None)
-    whole = GraphView(proto, constants, types, sizes, standard_opset(opset_imports), linked)
+    whole = GraphView(proto, constants, types, sizes, standard_opset(opset_imports), linked, outer)
     inner = [
         _view(body, body_skeleton, body_sized, linked.nodes[index].attrs[name], opset_imports, whole)
         for index, node in enumerate(proto.node)
         for name, body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
     ]
     return replace(whole, subgraphs=tuple(inner))
+
+
+def _visible(outer: Mapping[str, TensorType], own: set[str]) -> dict[str, TensorType]:
+    """Types of the graph around, without those of names that the graph hides."""
+    return {name: known for name, known in outer.items() if name not in own}
 
 
 def _bodies(
@@ -59,8 +67,3 @@ def _bodies(
     for attribute, second, third in zip(node.attribute, skeleton.attribute, sized.attribute, strict=True):
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.name, attribute.g, second.g, third.g
-
-
-def standard_opset(opset_imports: Sequence[onnx.OperatorSetIdProto]) -> int:
-    """Version of ONNX's own operators that a model with these imports uses."""
-    return max((entry.version for entry in opset_imports if entry.domain in STANDARD_DOMAINS), default=1)

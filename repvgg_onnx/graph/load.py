@@ -1,6 +1,7 @@
 """Path, bytes or ModelProto to a ModelProto that can be trusted to be one."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -21,20 +22,19 @@ def load_model(source: ModelLike) -> onnx.ModelProto:
     Raises:
         ModelError: the source is missing, is no ONNX model, is newer than the installed onnx, or lacks a side file.
     """
-    if isinstance(source, onnx.ModelProto):
-        model = source
-    elif isinstance(source, bytes):
-        model = _parse(source)
-    else:
-        model = _load_file(Path(source))
-    _check_versions(model)
-    return model
+    if isinstance(source, onnx.ModelProto | bytes):
+        model = source if isinstance(source, onnx.ModelProto) else _parse(source)
+        _check_versions(model)
+        if has_external_data(model):
+            raise ModelError("keeps tensors in side files, which only the path of the model leads to")
+        return model
+    return _load_file(Path(source))
 
 
 def has_external_data(source: ModelLike) -> bool:
-    """Whether some initializer of the file lives in a side file."""
+    """Whether some tensor of the model lives in a side file."""
     if isinstance(source, onnx.ModelProto):
-        return any(uses_external_data(tensor) for tensor in source.graph.initializer)
+        return any(map(uses_external_data, _tensors(source.graph)))
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     return has_external_data(_parse(data))
 
@@ -49,13 +49,23 @@ def _load_file(path: Path) -> onnx.ModelProto:
     return model
 
 
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Initializers and attribute tensors, of subgraphs too."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
 def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise ModelError("is a directory, not an ONNX file")
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ModelError("no such file") from error
+    except IsADirectoryError as error:
+        raise ModelError("is a directory, not an ONNX file") from error
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror or error}") from error
 

@@ -1,6 +1,6 @@
 """One form before anything is searched: functions inlined, every tensor typed, nothing of the input changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -52,23 +52,32 @@ def infer_skeleton(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] |
 
     Args:
         model: not changed.
-        shapes: sizes for the axes of inputs, such as the ones a user runs the model with.
+        shapes: sizes for the axes of inputs, such as the ones a user runs the model with. Without them, what the model
+            itself says of tensors inside is not believed, since it may be out of date; only what follows holds.
 
     Raises:
         ModelError: the graph is not valid ONNX.
     """
     skeleton = _without_data(model)
     for value in skeleton.graph.input:
+        _free_negative_sizes(value)
         if shapes and value.name in shapes:
             _set_shape(value, shapes[value.name])
     try:
-        onnx.checker.check_model(skeleton)
+        _check(skeleton)
+        if shapes is None:
+            _forget_annotations(skeleton)
         inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"is not valid ONNX: {_first_line(error)}") from error
     except Exception as error:  # inference raises several unrelated types
         raise ModelError(f"its shapes cannot be inferred: {_first_line(error)}") from error
     return inferred
+
+
+def standard_opset(opset_imports: Iterable[onnx.OperatorSetIdProto]) -> int:
+    """Version of ONNX's own operators that a model or function with these imports uses."""
+    return max((entry.version for entry in opset_imports if entry.domain in STANDARD_DOMAINS), default=1)
 
 
 def tensor_types(graph: onnx.GraphProto) -> dict[str, TensorType]:
@@ -82,9 +91,11 @@ def tensor_types(graph: onnx.GraphProto) -> dict[str, TensorType]:
 
 def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tuple[str, str]]:
     """Functions that reach one of the operators, by a fixed point over the call graph."""
+    opset = standard_opset(model.opset_import)
     calls = {
         (function.domain, function.name): {(node.domain, node.op_type) for node in function.node}
         for function in model.functions
+        if standard_opset(function.opset_import) == opset  # nodes keep their meaning only in the same opset
     }
     targets = {(domain, op_type) for domain in STANDARD_DOMAINS for op_type in op_types}
     wanted: set[tuple[str, str]] = set()
@@ -98,11 +109,15 @@ def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tup
 def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
     skeleton = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     skeleton.opset_import.extend(model.opset_import)
+    for entry in skeleton.opset_import:
+        if entry.domain == STANDARD_DOMAINS[1]:
+            entry.domain = STANDARD_DOMAINS[0]
     skeleton.functions.extend(model.functions)
     graph = skeleton.graph
     graph.name = model.graph.name or "graph"
     for field in ("node", "input", "output", "value_info", "sparse_initializer"):
         getattr(graph, field).extend(getattr(model.graph, field))
+    _use_short_domain(graph)
     inputs = {value.name for value in model.graph.input}
     for tensor in model.graph.initializer:
         if _elements(tensor) <= SMALL:
@@ -110,6 +125,47 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
         elif tensor.name not in inputs:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     return skeleton
+
+
+def _check(skeleton: onnx.ModelProto) -> None:
+    """Has the graph checked by onnx, which asks for a shape that inputs and outputs need not have."""
+    values = (*skeleton.graph.input, *skeleton.graph.output)
+    shapeless = [value.type.tensor_type for value in values if _has_no_shape(value)]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    onnx.checker.check_model(skeleton)
+    for tensor in shapeless:
+        tensor.ClearField("shape")
+
+
+def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
+    return value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+
+
+def _forget_annotations(skeleton: onnx.ModelProto) -> None:
+    """Removes the shapes of tensors that are not inputs; subgraphs keep theirs for their own inputs and outputs."""
+    graph = skeleton.graph
+    del graph.value_info[:]
+    for value in graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+
+
+def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:
+    """Makes sizes below zero dynamic, as some exporters mean them."""
+    for dim in value.type.tensor_type.shape.dim:
+        if dim.HasField("dim_value") and dim.dim_value < 0:
+            dim.ClearField("dim_value")
+
+
+def _use_short_domain(graph: onnx.GraphProto) -> None:
+    """Writes ONNX's own domain in its short form, the only one that onnx itself looks operators up by."""
+    for node in graph.node:
+        if node.domain == STANDARD_DOMAINS[1]:
+            node.domain = STANDARD_DOMAINS[0]
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _use_short_domain(attribute.g)
 
 
 def _elements(tensor: onnx.TensorProto) -> int:

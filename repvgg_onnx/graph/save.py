@@ -1,8 +1,9 @@
 """ModelProto to file: whole or not at all, and the same bytes for the same model."""
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +16,8 @@ from repvgg_onnx.errors import ModelError
 
 # Source: protobuf refuses messages of 2 GiB and more; the rest of the file needs some room beside the tensors.
 LARGEST_FILE = 2**31 - 2**20
+SMALLEST_OUTSIDE = 1024  # bytes; smaller tensors stay in the model file
+PAGE = 4096  # tensors outside begin at multiples of it, so that readers can map them
 
 
 def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, external_data: bool = False) -> None:
@@ -40,12 +43,10 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, external
 def serialize(model: onnx.ModelProto) -> bytes | None:
     """The bytes of the model, the same for the same model; None where one protobuf message cannot hold it."""
     try:
-        if model.ByteSize() > LARGEST_FILE:
-            return None
         data: bytes = model.SerializeToString(deterministic=True)
     except (EncodeError, ValueError):
         return None
-    return data
+    return data if len(data) <= LARGEST_FILE else None
 
 
 def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
@@ -55,27 +56,30 @@ def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
         ModelError: the file cannot be written.
     """
     target = Path(os.path.realpath(path))
-    with _replacing(target) as temporary:
+    with _replacing(target) as (temporary,):
         _write(temporary, data)
 
 
 def _save_with_side_file(model: onnx.ModelProto, target: Path) -> None:
     side = target.with_name(target.name + ".data")
-    with _replacing(side) as temporary_side, _replacing(target) as temporary:
-        slim = onnx.ModelProto()
-        slim.CopyFrom(model)
+    slim = onnx.ModelProto()
+    slim.CopyFrom(model)
+    with _replacing(side, target) as (temporary_side, temporary):
         with temporary_side.open("wb") as stream:
             for tensor in slim.graph.initializer:
                 _move_out(tensor, stream, side.name)
             _sync(stream)
-        _write(temporary, slim.SerializeToString(deterministic=True))
+        rest = serialize(slim)
+        if rest is None:
+            raise ModelError("cannot be written: more than 2 GB of it are no initializers")
+        _write(temporary, rest)
 
 
 def _move_out(tensor: onnx.TensorProto, stream: BinaryIO, location: str) -> None:
-    if not tensor.HasField("raw_data") or len(tensor.raw_data) < 1024:
+    if not tensor.HasField("raw_data") or len(tensor.raw_data) < SMALLEST_OUTSIDE:
         return
     data = tensor.raw_data
-    stream.write(b"\0" * (-stream.tell() % 4096))  # page-aligned, so that readers can map it
+    stream.write(b"\0" * (-stream.tell() % PAGE))
     offset = stream.tell()
     stream.write(data)
     set_external_data(tensor, location, offset=offset, length=len(data))
@@ -83,23 +87,65 @@ def _move_out(tensor: onnx.TensorProto, stream: BinaryIO, location: str) -> None
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A temporary name beside the target that takes its place when the block succeeds and vanishes when it fails."""
+def _replacing(*targets: Path) -> Iterator[list[Path]]:
+    """Temporary files beside the targets: all take the targets' places when the block succeeds, or none does."""
+    temporaries: list[Path] = []
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    except OSError as error:
-        raise ModelError(f"cannot be written: {error.strerror}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _copy_mode(target, temporary)
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
+        for target in targets:
+            temporaries.append(_temporary(target))
+        yield temporaries
+        _replace_all(list(zip(temporaries, targets, strict=True)))
+        _sync_folder(targets[0].parent)
     except OSError as error:
         raise ModelError(f"cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+
+
+def _replace_all(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Renames each file to its target; where one fails, those before get their old content back."""
+    old: list[tuple[Path, Path | None]] = []
+    try:
+        for temporary, target in pairs:
+            _copy_mode(target, temporary)
+            old.append((target, _second_name(target) if len(pairs) > 1 else None))
+            os.replace(temporary, target)
+    except OSError:
+        if len(pairs) > 1:
+            for target, second in old:
+                _restore(target, second)
+        raise
+    finally:
+        for _, second in old:
+            if second is not None:
+                second.unlink(missing_ok=True)
+
+
+def _second_name(target: Path) -> Path | None:
+    """Another name beside the file for what it holds now; None where there is no file."""
+    if not target.exists():
+        return None
+    second = _temporary(target)
+    try:
+        second.unlink()
+        os.link(target, second)
+    except OSError:  # a file system without hard links
+        shutil.copy2(target, second)
+    return second
+
+
+def _restore(target: Path, second: Path | None) -> None:
+    if second is None:
+        target.unlink(missing_ok=True)
+    else:
+        os.replace(second, target)
+
+
+def _temporary(target: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    os.close(handle)
+    return Path(name)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.graph.constants import AnyArray, Constants
+from repvgg_onnx.graph.constants import Constants
+from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
 
 FLOATS = frozenset(
@@ -87,6 +88,12 @@ class NodeView:
         """Attribute values by name."""
         return {attribute.name: helper.get_attribute_value(attribute) for attribute in self.proto.attribute}
 
+    @cached_property
+    def dynamic_inputs(self) -> tuple[int, ...]:
+        """Indices of the inputs that are not known before the model runs."""
+        given = (index for index, name in enumerate(self.inputs) if name)
+        return tuple(index for index in given if not self.is_constant(index))
+
     def has_input(self, index: int) -> bool:
         """Whether the optional input is there."""
         return index < len(self.inputs) and bool(self.inputs[index])
@@ -112,7 +119,7 @@ class NodeView:
         """
         value = self.graph.constants.value(self.inputs[index]) if self.is_constant(index) else None
         if value is None:
-            raise self._not_constant(index)
+            raise self.not_constant(index)
         return value
 
     def constant_shape(self, index: int) -> tuple[int, ...]:
@@ -123,7 +130,7 @@ class NodeView:
         """
         shape = self.graph.constants.shape(self.inputs[index]) if self.is_constant(index) else None
         if shape is None:
-            raise self._not_constant(index)
+            raise self.not_constant(index)
         return shape
 
     @property
@@ -165,7 +172,8 @@ class NodeView:
         more = [total - half for total, half in zip(totals, less, strict=True)]
         return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
 
-    def _not_constant(self, index: int) -> LiftError:
+    def not_constant(self, index: int) -> LiftError:
+        """Why the input is not known before the model runs."""
         name = self.inputs[index] if index < len(self.inputs) else ""
         if self.graph.constants.is_overridable(name):
             return LiftError(
@@ -185,6 +193,7 @@ class GraphView:
         sizes: shapes to count costs with, every axis known.
         opset: version of ONNX's own operators.
         linked: the same nodes, linked to their tensors.
+        outer: the graph around a subgraph.
         subgraphs: bodies of If, Loop and Scan nodes.
     """
 
@@ -194,6 +203,7 @@ class GraphView:
     sizes: Mapping[str, TensorType]
     opset: int
     linked: gs.Graph
+    outer: "GraphView | None" = None
     subgraphs: tuple["GraphView", ...] = ()
 
     @cached_property
@@ -231,9 +241,16 @@ class GraphView:
         known = self.types.get(tensor)
         return known.shape if known else self.constants.shape(tensor)
 
+    def annotated(self, tensor: str) -> Shape | None:
+        """Shape by inference or else by the model's own annotations, which may be out of date."""
+        known = self.shape(tensor)
+        if known is None and tensor in self.sizes:
+            return self.sizes[tensor].shape
+        return known
+
     def elem_type(self, tensor: str) -> int:
         """ONNX data type, 0 where unknown."""
-        known = self.types.get(tensor)
+        known = self.types.get(tensor) or self.sizes.get(tensor)
         return known.elem_type if known else 0
 
     def size(self, tensor: str) -> tuple[int, ...] | None:

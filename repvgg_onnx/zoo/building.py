@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ def build(
         name: one of ``names()``.
         deployed: build the deployed form rather than the training-time form.
         checkpoint: a state dict of the form asked for, as ``torch.save`` wrote it; without one the weights are random.
-        num_classes: outputs of the classifier.
+        num_classes: outputs of the classifier; the networks of a few blocks have none.
         seed: seed of the random weights; torch's own random state stays as it was.
 
     Raises:
@@ -66,22 +65,4 @@ def perturb_statistics(module: torch.nn.Module, seed: int = 0) -> torch.nn.Modul
             norm.weight.uniform_(0.5, 1.5, generator=generator)
             norm.weight[torch.rand(norm.weight.shape, generator=generator) < 0.1] *= -1
             norm.bias.normal_(0, 0.2, generator=generator)
-    return module
-
-
-def deploy(module: torch.nn.Module) -> torch.nn.Module:
-    """The deployed form of a training-time ``module``, computed by its blocks themselves, in float64.
-
-    It owes nothing to the compiler, so it serves as the reference for it. Blocks are the submodules that have a
-    ``deployed_form`` method; ``module`` keeps its weights and its type.
-    """
-    return _deployed(copy.deepcopy(module).double())
-
-
-def _deployed(module: torch.nn.Module) -> torch.nn.Module:
-    if hasattr(module, "deployed_form"):
-        form: torch.nn.Module = module.deployed_form()
-        return form
-    for name, child in list(module.named_children()):
-        setattr(module, name, _deployed(child))
     return module

@@ -36,8 +36,11 @@ def identity_kernel(channels: int, groups: int) -> Tensor:
     return kernel
 
 
-def _conv_bn(in_channels: int, out_channels: int, *, size: int, stride: int, groups: int) -> nn.Sequential:
-    conv = nn.Conv2d(in_channels, out_channels, size, stride=stride, padding=size // 2, groups=groups, bias=False)
+def _conv_bn(
+    in_channels: int, out_channels: int, *, size: int, stride: int, dilation: int, groups: int
+) -> nn.Sequential:
+    padding = dilation * (size // 2)
+    conv = nn.Conv2d(in_channels, out_channels, size, stride, padding, dilation, groups, bias=False)
     return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(out_channels)))
 
 
@@ -67,22 +70,23 @@ class RepVGGBlock(nn.Module):
         out_channels: int,
         *,
         stride: int = 1,
+        dilation: int = 1,
         groups: int = 1,
         squeeze_excite: bool = False,
         deployed: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.stride, self.groups, self.deployed = stride, groups, deployed
+        self.stride, self.dilation, self.groups, self.deployed = stride, dilation, groups, deployed
         self.nonlinearity = nn.ReLU()
         self.se = SEBlock(out_channels, out_channels // 16) if squeeze_excite else nn.Identity()
         if deployed:
-            self.rbr_reparam = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, groups=groups)
+            self.rbr_reparam = nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups)
             return
         has_identity = in_channels == out_channels and stride == 1
         self.rbr_identity = nn.BatchNorm2d(in_channels) if has_identity else None
-        self.rbr_dense = _conv_bn(in_channels, out_channels, size=3, stride=stride, groups=groups)
-        self.rbr_1x1 = _conv_bn(in_channels, out_channels, size=1, stride=stride, groups=groups)
+        self.rbr_dense = _conv_bn(in_channels, out_channels, size=3, stride=stride, dilation=dilation, groups=groups)
+        self.rbr_1x1 = _conv_bn(in_channels, out_channels, size=1, stride=stride, dilation=1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps n  c_out  ceil(h/stride)  ceil(w/stride) of ``x``: n  c_in  h  w."""
@@ -112,7 +116,14 @@ class RepVGGBlock(nn.Module):
         if self.deployed:
             return self
         kernel, bias = self.get_equivalent_kernel_bias()
-        block = RepVGGBlock(self.in_channels, self.out_channels, stride=self.stride, groups=self.groups, deployed=True)
+        block = RepVGGBlock(
+            self.in_channels,
+            self.out_channels,
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=self.groups,
+            deployed=True,
+        )
         block.se = self.se
         block.rbr_reparam.weight = nn.Parameter(kernel.detach())
         block.rbr_reparam.bias = nn.Parameter(bias.detach())

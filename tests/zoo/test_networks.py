@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repvgg_onnx.zoo import architecture, build, deploy, names, perturb_statistics
+from repvgg_onnx.zoo import architecture, build, deploy, perturb_statistics
 
 torch = pytest.importorskip("torch")
 
@@ -54,7 +54,7 @@ def test_deployed_parameters_are_those_of_the_paper(name: str) -> None:
 
 
 @pytest.mark.parametrize("deployed", [False, True])
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", STAGES)
 def test_layers_and_widths_are_those_of_the_paper(name: str, deployed: bool) -> None:
     module = on_meta(name, deployed=deployed)
     layers, widths = STAGES[name]
@@ -64,7 +64,7 @@ def test_layers_and_widths_are_those_of_the_paper(name: str, deployed: bool) -> 
     assert [[block.stride for block in stage] for stage in stages] == [[2] + [1] * (n - 1) for n in layers]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", STAGES)
 def test_every_other_layer_from_the_third_is_groupwise(name: str) -> None:
     groups = 4 if name.endswith("g4") else 2 if name.endswith("g2") else 1
     found = [block.groups for block in blocks_of(on_meta(name, deployed=False))]
@@ -163,9 +163,18 @@ def test_a_single_block_deploys() -> None:
     from repvgg_onnx.zoo.repvgg import RepVGGBlock
 
     torch.manual_seed(2)
-    block = perturb_statistics(RepVGGBlock(4, 6, stride=2, groups=2), 1).double().eval()
+    block = perturb_statistics(RepVGGBlock(4, 6, stride=2, dilation=2, groups=2), 1).double().eval()
     x = torch.randn(1, 4, 9, 11, dtype=torch.float64)
     torch.testing.assert_close(deploy(block)(x), block(x), rtol=0, atol=1e-12)
+
+
+def test_deploying_leaves_the_module_in_training_mode() -> None:
+    from repvgg_onnx.zoo.repvgg import RepVGGBlock
+
+    block = RepVGGBlock(4, 6)
+    assert not deploy(block).training
+    assert block.training
+    assert block.rbr_dense.conv.weight.dtype == torch.float32
 
 
 def test_build_is_seeded_and_leaves_the_random_state_alone() -> None:

@@ -18,8 +18,12 @@ from repvgg_onnx.fusion.lifters import (
 )
 from repvgg_onnx.fusion.lifters.registry import LIFTERS, Lifter, Operands
 
+WORTH_INLINING = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul"})
+"""Operators that make a model-local function worth looking into."""
+
 __all__ = [
     "LIFTERS",
+    "WORTH_INLINING",
     "Lifter",
     "Operands",
     "channels",

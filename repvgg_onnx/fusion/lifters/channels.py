@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.graph.view import NodeView
 
@@ -24,35 +24,26 @@ def lift_concat(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return first.mapped(conv, [f"[{' | '.join(' + '.join(value.terms) for value in values)}]"])
 
 
-@lifter("Split", attributes=("axis", "num_outputs", "split"))
+@lifter("Split", values=[0], attributes=("axis", "num_outputs", "split"))
 def lift_split(node: NodeView, operands: Operands, frame: Frame) -> Sequence[Value]:
     """Parts the channels. Source: ONNX operator specification, Split versions 2 to 18."""
-    value = _channelwise(node, operands, node.attributes.get("axis", 0))
+    value = the_value(operands)
+    if value.axis_meaning(node.attributes.get("axis", 0)) != 1:
+        raise LiftError("not-affine", "Split parts another axis than the channels")
     stops = list(accumulate(_split_sizes(node, value.channels)))
     if len(stops) != len(node.proto.output) or stops[-1] != value.channels:
         raise LiftError("bad-attribute", f"Split has sizes that do not add up to {value.channels} channels")
     return [_select(value, slice(start, stop)) for start, stop in zip([0, *stops], stops, strict=False)]
 
 
-@lifter("Slice", attributes=("axes", "ends", "starts"))
+@lifter("Slice", values=[0], attributes=("axes", "ends", "starts"))
 def lift_slice(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Selects channels. Source: ONNX operator specification, Slice versions 1 to 13."""
-    value = operands[0]
-    if value is None or any(operand is not None for operand in operands[1:]):
-        raise LiftError("not-constant", "Slice has bounds that are not known before the model runs")
+    value = the_value(operands)
     starts, ends, axes, steps = _bounds(node)
     if len(starts) != 1 or value.axis_meaning(axes[0]) != 1:
         raise LiftError("not-affine", "Slice cuts along another axis than the channels")
     return _select(value, _python_slice(starts[0], ends[0], steps[0], value.channels))
-
-
-def _channelwise(node: NodeView, operands: Operands, axis: int) -> Value:
-    value = operands[0]
-    if value is None or any(operand is not None for operand in operands[1:]):
-        raise LiftError("not-constant", f"{node.op_type} has sizes that are not known before the model runs")
-    if value.axis_meaning(axis) != 1:
-        raise LiftError("not-affine", f"{node.op_type} parts another axis than the channels")
-    return value
 
 
 def _split_sizes(node: NodeView, channels: int) -> list[int]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from repvgg_onnx.algebra import AffineConv, Array
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
@@ -14,12 +14,10 @@ from repvgg_onnx.graph.view import NodeView
 CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-@lifter("Conv", weighs=True, attributes=CONV_ATTRIBUTES)
+@lifter("Conv", values=[0], weighs=True, attributes=CONV_ATTRIBUTES)
 def lift_conv(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with the kernel. Source: ONNX operator specification, Conv."""
-    value = operands[0]
-    if value is None or any(operand is not None for operand in operands[1:]):
-        raise LiftError("not-constant", "Conv has weights that are not known before the model runs")
+    value = the_value(operands)
     value.require_channels_first("Conv")
     conv = conv_of(node)
     return value.then(conv.compose(value.conv), f"{kernel_words(conv.geometry)} Conv")
@@ -45,12 +43,10 @@ def conv_of(node: NodeView) -> AffineConv:
     return AffineConv.deferred(geometry, lambda: node.constant(1), lambda: bias)
 
 
-@lifter("ConvTranspose", weighs=True, attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"))
+@lifter("ConvTranspose", values=[0], weighs=True, attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"))
 def lift_conv_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with a transposed kernel. Source: ONNX operator specification, ConvTranspose."""
-    value = operands[0]
-    if value is None or any(operand is not None for operand in operands[1:]):
-        raise LiftError("not-constant", "ConvTranspose has weights that are not known before the model runs")
+    value = the_value(operands)
     value.require_channels_first("ConvTranspose")
     conv = _conv_transpose_of(node)
     return value.then(conv.compose(value.conv), f"{kernel_words(conv.geometry)} ConvTranspose")

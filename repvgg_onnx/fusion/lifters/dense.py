@@ -10,12 +10,12 @@ from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
 
 
-@lifter("Gemm", weighs=True, attributes=("alpha", "beta", "broadcast", "transA", "transB"))
+@lifter("Gemm", values=[0, 2], weighs=True, attributes=("alpha", "beta", "broadcast", "transA", "transB"))
 def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with ``alpha · B`` and adds ``beta · C``. Source: ONNX operator specification, Gemm versions 7 to 13."""
-    value, weights, *rest = operands
-    if value is None or weights is not None:
-        raise LiftError("not-constant", "Gemm has weights that are not known before the model runs")
+    value, _, *rest = operands
+    if value is None:
+        raise LiftError("not-affine", "Gemm multiplies a constant by what it adds to")
     if node.attributes.get("transA", 0):
         raise LiftError("layout", "Gemm transposes its first input, which moves the batch")
     alpha, beta = (float(np.float32(node.attributes.get(name, 1.0))) for name in ("alpha", "beta"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value, sum_values
 from repvgg_onnx.graph.view import NodeView
 
@@ -50,24 +50,23 @@ def lift_div(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return value.mapped(value.conv.scale(1.0 / divisor))
 
 
-@lifter("Neg")
+@lifter("Neg", values=[0])
 def lift_neg(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales by −1."""
-    value = _only(operands)
+    value = the_value(operands)
     return value.mapped(value.conv.scale(-1.0))
 
 
-@lifter("Identity")
+@lifter("Identity", values=[0])
 def lift_identity(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing."""
-    return _only(operands)
+    return the_value(operands)
 
 
-@lifter("Dropout", attributes=("is_test", "ratio", "seed"))
+@lifter("Dropout", values=[0], attributes=("is_test", "ratio", "seed"))
 def lift_dropout(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing in inference. Source: ONNX operator specification, Dropout versions 7 to 22."""
-    training = node.has_input(2) and (not node.is_constant(2) or bool(node.raw_constant(2).any()))
-    if training:
+    if node.has_input(2) and (not node.is_constant(2) or bool(node.raw_constant(2).any())):
         raise LiftError("training-mode", "Dropout runs in training mode; export again from model.eval()")
     if node.graph.opset < 7:
         raise LiftError(
@@ -75,17 +74,15 @@ def lift_dropout(node: NodeView, operands: Operands, frame: Frame) -> Value:
         )
     if any(node.graph.readers.get(mask) or node.graph.is_output(mask) for mask in node.outputs[1:]):
         raise LiftError("not-affine", "the mask of Dropout is used")
-    if operands[0] is None:
-        raise LiftError("not-affine", "Dropout has a ratio that is not known before the model runs")
-    return operands[0]
+    return the_value(operands)
 
 
-@lifter("Cast", attributes=("round_mode", "saturate", "to"))
+@lifter("Cast", values=[0], attributes=("round_mode", "saturate", "to"))
 def lift_cast(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing where the types agree."""
     if node.graph.elem_type(node.inputs[0]) != node.attributes.get("to"):
         raise LiftError("cast", "Cast changes the type, which rounds")
-    return _only(operands)
+    return the_value(operands)
 
 
 def _linear(node: NodeView, operands: Operands, frame: Frame, signs: Sequence[float]) -> Value:
@@ -113,13 +110,6 @@ def _value_and_constant(node: NodeView, operands: Operands) -> tuple[Value, Arra
     if second is not None:
         return second, node.constant(0)
     raise LiftError("not-affine", f"{node.op_type} has no operand that depends on the input")
-
-
-def _only(operands: Operands) -> Value:
-    value = operands[0]
-    if value is None:
-        raise LiftError("not-affine", "the operand does not depend on the input")
-    return value
 
 
 def _require_modern(node: NodeView) -> None:

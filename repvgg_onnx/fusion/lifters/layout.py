@@ -6,30 +6,26 @@ import numpy as np
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
 
 
-@lifter("Transpose", attributes=("perm",))
+@lifter("Transpose", values=[0], attributes=("perm",))
 def lift_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing but the order of the axes."""
-    value = operands[0]
-    if value is None:
-        raise LiftError("not-affine", "Transpose has no operand that depends on the input")
+    value = the_value(operands)
     order = tuple(node.attributes.get("perm", range(value.rank)[::-1]))
     if sorted(order) != list(range(value.rank)):
         raise LiftError("bad-attribute", f"Transpose has perm {list(order)} for {value.rank} axes")
     return value.permuted(order)
 
 
-@lifter("Pad", attributes=("mode", "pads", "value"))
+@lifter("Pad", values=[0], attributes=("mode", "pads", "value"))
 def lift_pad(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Pads with zeros on the spatial axes. Source: ONNX operator specification, Pad versions 2 to 25."""
-    value = operands[0]
-    if value is None or any(operand is not None for operand in operands[1:]):
-        raise LiftError("not-constant", "Pad has pads that are not known before the model runs")
+    value = the_value(operands)
     mode = node.attributes.get("mode", b"constant").decode()
     if mode != "constant":
         raise LiftError("pad-mode", f"Pad with mode {mode!r} is not a convolution with zeros around it")

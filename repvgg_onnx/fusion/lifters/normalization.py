@@ -4,20 +4,18 @@ import numpy as np
 
 from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
 from repvgg_onnx.graph.view import NodeView
 
 BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial", "training_mode")
 
 
-@lifter("BatchNormalization", attributes=BN_ATTRIBUTES)
+@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES)
 def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
     _require_inference(node)
-    value = operands[0]
-    if value is None or any(operand is not None for operand in operands[1:]):
-        raise LiftError("not-constant", "BatchNormalization has statistics that are not known before the model runs")
+    value = the_value(operands)
     if value.axis_meaning(1) != 1:
         raise LiftError("layout", "BatchNormalization reads axis 1 as channels, and the value has them elsewhere")
     gain, offset = gain_and_offset(node)

@@ -6,7 +6,7 @@ import numpy as np
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter
+from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
@@ -14,12 +14,10 @@ from repvgg_onnx.graph.view import NodeView
 POOL_ATTRIBUTES = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
 
 
-@lifter("AveragePool", attributes=POOL_ATTRIBUTES)
+@lifter("AveragePool", values=[0], attributes=POOL_ATTRIBUTES)
 def lift_average_pool(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with the box kernel. Source: ONNX operator specification, AveragePool versions 7 to 22."""
-    value = operands[0]
-    if value is None:
-        raise LiftError("not-affine", "AveragePool has no operand that depends on the input")
+    value = the_value(operands)
     value.require_channels_first("AveragePool")
     kernel_shape = tuple(node.attributes.get("kernel_shape", ()))
     place = node.conv_geometry(kernel_shape)

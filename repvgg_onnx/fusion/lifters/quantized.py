@@ -18,7 +18,7 @@ QUANTIZED = (
 )
 
 
-@lifter(*QUANTIZED, weighs=True, attributes=("auto_pad", "axis", "block_size", "dilations", "group", "kernel_shape"))
+@lifter(*QUANTIZED, values=[0], weighs=True, attributes=None)
 def refuse_quantized(node: NodeView, operands: Operands, frame: Frame) -> NoReturn:
     """Refuses with the advice to fuse first."""
     raise LiftError(

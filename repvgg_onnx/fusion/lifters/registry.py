@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.graph.view import NodeView
 
@@ -17,13 +18,15 @@ class Lifter:
 
     Attributes:
         lift: makes the value of the first output, or of each output, from the operands.
+        values: inputs that may depend on the model's input; None for all of them. The others have to be constants.
         weighs: whether the operator multiplies with a kernel; only regions with such a member are worth a node.
-        attributes: the attributes that the lifter understands; a node with another one is refused.
+        attributes: the attributes that the lifter understands, None for any; a node with another one is refused.
     """
 
     lift: Lift
+    values: frozenset[int] | None
     weighs: bool
-    attributes: frozenset[str]
+    attributes: frozenset[str] | None
 
 
 LIFTERS: dict[str, Lifter] = {}
@@ -32,12 +35,28 @@ LIFTERS: dict[str, Lifter] = {}
 LiftT = TypeVar("LiftT", bound=Lift)
 
 
-def lifter(*op_types: str, weighs: bool = False, attributes: Sequence[str] = ()) -> Callable[[LiftT], LiftT]:
-    """Registers a lifter for these operators of ONNX's own domain."""
+def lifter(
+    *op_types: str, values: Sequence[int] | None = None, weighs: bool = False, attributes: Sequence[str] | None = ()
+) -> Callable[[LiftT], LiftT]:
+    """Registers a lifter for these operators of ONNX's own domain; the arguments are Lifter's."""
+    accepted = None if values is None else frozenset(values)
+    known = None if attributes is None else frozenset(attributes)
 
     def register(lift: LiftT) -> LiftT:
         for op_type in op_types:
-            LIFTERS[op_type] = Lifter(lift, weighs, frozenset(attributes))
+            LIFTERS[op_type] = Lifter(lift, accepted, weighs, known)
         return lift
 
     return register
+
+
+def the_value(operands: Operands) -> Value:
+    """The first operand, which is the only one that may depend on the model's input.
+
+    Raises:
+        LiftError: it is a constant.
+    """
+    value = operands[0]
+    if value is None:
+        raise LiftError("not-affine", "the first operand does not depend on the input")
+    return value

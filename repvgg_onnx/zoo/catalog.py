@@ -1,0 +1,122 @@
+"""The entries of the zoo, by family.
+
+A new family of networks is a module with a factory ``f(*, deployed, num_classes, **options) -> torch.nn.Module`` and
+its entries in ``NETWORKS``. A training-time module that has another deployed form gives it by a method
+``deployed_form()`` (see ``repvgg_onnx.zoo.deploying.deploy``). A new block is a function of a module of
+``repvgg_onnx.zoo.blocks`` and a row in the table of its family.
+"""
+
+from repvgg_onnx.zoo.architecture import Architecture, BlockNetwork
+
+Shape = tuple[int, ...]
+
+
+def _repvgg(
+    label: str, num_blocks: tuple[int, ...], a: float, b: float, *, groups: int = 1, squeeze_excite: bool = False
+) -> Architecture:
+    """One row of tables 2 and 3 of the RepVGG paper: blocks per stage, width multipliers ``a`` and ``b``."""
+    grouped = f", {groups} groups in every other block" if groups > 1 else ""
+    excited = ", squeeze-and-excite" if squeeze_excite else ""
+    return Architecture(
+        name=f"repvgg-{label.lower()}",
+        summary=f"RepVGG-{label}: {1 + sum(num_blocks)} blocks, width multipliers {a:g} and {b:g}{grouped}{excited}",
+        factory="repvgg_onnx.zoo.repvgg:repvgg",
+        options={
+            "num_blocks": num_blocks,
+            "width_multipliers": (a, b),
+            "groups": groups,
+            "squeeze_excite": squeeze_excite,
+        },
+    )
+
+
+_A, _B, _D = (2, 4, 14, 1), (4, 6, 16, 1), (8, 14, 24, 1)
+
+NETWORKS = (
+    _repvgg("A0", _A, 0.75, 2.5),
+    _repvgg("A1", _A, 1, 2.5),
+    _repvgg("A2", _A, 1.5, 2.75),
+    _repvgg("B0", _B, 1, 2.5),
+    _repvgg("B1", _B, 2, 4),
+    _repvgg("B1g2", _B, 2, 4, groups=2),
+    _repvgg("B1g4", _B, 2, 4, groups=4),
+    _repvgg("B2", _B, 2.5, 5),
+    _repvgg("B2g2", _B, 2.5, 5, groups=2),
+    _repvgg("B2g4", _B, 2.5, 5, groups=4),
+    _repvgg("B3", _B, 3, 5),
+    _repvgg("B3g2", _B, 3, 5, groups=2),
+    _repvgg("B3g4", _B, 3, 5, groups=4),
+    _repvgg("D2se", _D, 2.5, 5, squeeze_excite=True),
+)
+"""Whole networks, with a classifier."""
+
+_IMAGE: Shape = (1, 3, 20, 28)
+
+# name, module and function of repvgg_onnx.zoo.blocks, input shape, summary
+_REPVGG_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
+    ("repvgg-strided-block", "variants:strided", (1, 3, 21, 28), "RepVGG blocks of stride 2 on odd and even sizes"),
+    ("repvgg-dilated-block", "variants:dilated", _IMAGE, "RepVGG blocks with dilated 3×3 branches"),
+    ("repvgg-grouped-block", "variants:grouped", _IMAGE, "RepVGG blocks, groupwise and depthwise"),
+    ("repvgg-identity-block", "variants:identity_only", _IMAGE, "RepVGG table 6: 3×3 and identity branches"),
+    ("repvgg-1x1-block", "variants:pointwise_only", _IMAGE, "RepVGG table 6: 3×3 and 1×1 branches"),
+    ("repvgg-plain-block", "variants:plain", _IMAGE, "RepVGG table 6: the 3×3 branch alone"),
+    ("repvgg-bare-identity-block", "variants:bare_identity", _IMAGE, "RepVGG table 7: identity without BN"),
+    ("repvgg-post-bn-block", "variants:post_addition_norm", _IMAGE, "RepVGG table 7: BN after the addition"),
+    ("repvgg-relu-block", "variants:relu_in_branch", _IMAGE, "RepVGG table 7: a Relu in each branch"),
+    ("repvgg-residual-block", "variants:residual_reorganization", _IMAGE, "RepVGG table 7: residual blocks of two"),
+    ("acb-block", "variants:asymmetric", _IMAGE, "ACNet: 3×3, 1×3 and 3×1 branches"),
+    ("repvgg-psp", "psp:psp", (1, 3, 48, 96), "PSPNet on a narrow dilated RepVGG"),
+    ("repvgg-psp-fast", "psp:psp_fast", (1, 3, 48, 96), "PSPNet, only the last five layers dilated"),
+)
+
+_EXPRESSION_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
+    ("diracnet-block", "expressions:diracnet", _IMAGE, "DiracNet: kernels diag(a) I + diag(b) W/‖W‖"),
+    ("trivial-reparam-block", "expressions:trivial", _IMAGE, "RepVGG table 7: kernels I + W"),
+    ("do-conv-block", "expressions:do_conv", _IMAGE, "DO-Conv: depthwise over-parameterized kernels"),
+    ("orepa-block", "expressions:orepa", _IMAGE, "OREPA: branches summed as kernels"),
+    ("weight-standard-block", "expressions:standardized", _IMAGE, "Standardized kernels and group normalization"),
+    ("expandnet-block", "expandnet:expanded", _IMAGE, "ExpandNet: chains 1×1, 3×3, 1×1"),
+)
+
+_MOBILE_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
+    ("mobileone-block", "mobileone:mobileone", _IMAGE, "MobileOne: like branches, scale branch, skip"),
+    ("repmixer-block", "fastvit:repmixer", _IMAGE, "FastViT: RepMixer with layer scale, feed-forward"),
+    ("fastvit-large-kernel-block", "fastvit:large_kernel", _IMAGE, "FastViT: strided 7×7 beside 3×3, depthwise"),
+    ("repvit-block", "repvit:repvit", _IMAGE, "RepViT: depthwise mixer with BN after the sum"),
+    ("repvit-heads", "repvit:averaged_heads", _IMAGE, "RepViT: two classifiers averaged"),
+    ("repghost-block", "repghost:repghost", _IMAGE, "RepGhost: ghost modules that add"),
+    ("inceptionnext-block", "strips:inceptionnext", _IMAGE, "InceptionNeXt: 3×3, 1×11, 11×1 on channel parts"),
+    ("repnext-block", "strips:repnext", _IMAGE, "RepNeXt: branched kernels on channel quarters"),
+)
+
+_CONVOLUTION_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
+    ("replknet-block", "large_kernels:replknet", (1, 3, 36, 52), "RepLKNet: 13×13 beside 5×5, BN before 1×1"),
+    ("unireplknet-block", "large_kernels:unireplknet", _IMAGE, "UniRepLKNet: dilated branches, channels-last layers"),
+    ("dbb-block", "dbb:dbb", _IMAGE, "Diverse Branch Block: chains and averages with BN borders"),
+    ("yolov6-block", "yolo:yolov6", _IMAGE, "YOLOv6: RepVGG blocks"),
+    ("yolov7-block", "yolo:yolov7", _IMAGE, "YOLOv7: aggregation and RepConv with Silu"),
+    ("yolov9-block", "yolo:yolov9", _IMAGE, "YOLOv9: RepConv without identity in bottlenecks"),
+    ("yolov7-implicit-block", "yolo:implicit", _IMAGE, "YOLOv7: implicit knowledge around a 1×1"),
+    ("ecbsr-block", "ecbsr:ecbsr", (1, 1, 10, 14), "ECBSR: edge-oriented blocks for super-resolution"),
+    ("transposed-block", "transposed:transposed", (1, 3, 10, 14), "Transposed convolutions, parallel, with BN"),
+    ("siblings-mixed-block", "siblings:mixed", _IMAGE, "Siblings concatenated, then mixed by a 1×1"),
+    ("siblings-stacked-block", "siblings:stacked", _IMAGE, "Siblings concatenated"),
+    ("tdnn-block", "other_ranks:tdnn", (1, 12, 61), "Time-delay network: BN before convolutions"),
+    ("repvgg-1d-block", "other_ranks:repvgg_1d", (1, 12, 45), "RepVGG blocks on sequences"),
+    ("repvgg-3d-block", "other_ranks:repvgg_3d", (1, 3, 5, 10, 14), "RepVGG blocks on video"),
+)
+
+_DENSE_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
+    ("repmlp-block", "dense:repmlp", (2, 4, 5, 7), "RepMLP: parallel linear layers with BN"),
+    ("linear-bn-block", "dense:normalized", (3, 20), "Linear layers with BN before and after"),
+    ("adapter-block", "dense:adapters", (2, 5, 7, 24), "Linear layers with low-rank adapters"),
+    ("channels-last-block", "dense:channels_last", (1, 12, 5, 7), "Parallel linear layers, channels last"),
+    ("convnext-block", "dense:convnext", _IMAGE, "ConvNeXt: layer scale after a linear layer"),
+)
+
+BLOCKS = tuple(
+    BlockNetwork(name, summary, f"repvgg_onnx.zoo.blocks.{factory}", input_shape=shape)
+    for family in (_REPVGG_BLOCKS, _EXPRESSION_BLOCKS, _MOBILE_BLOCKS, _CONVOLUTION_BLOCKS, _DENSE_BLOCKS)
+    for name, factory, shape, summary in family
+)
+"""Networks of a few blocks."""

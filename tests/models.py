@@ -1,0 +1,156 @@
+"""Small models as ONNX parser text, with seeded weights and seeded inputs."""
+
+from collections.abc import Iterable
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx.parser
+from onnx import helper, numpy_helper
+
+from repvgg_onnx import Fusion, fuse
+from tests.oracle import error, run
+
+WORST = 1e-6  # normalized error of one folded block in float32
+BF16 = ml_dtypes.bfloat16
+DYNAMIC = (2, 3, 9, 11, 5)  # size of a dynamic axis by its position
+
+
+def build(text: str, *, opset: int = 17, ir_version: int = 10, dtype=np.float32, seed: int = 0, **weights):
+    """A checked model: the text of a graph (and of functions), and initializers by name.
+
+    Args:
+        text: ONNX parser text; without a header in angle brackets it gets one from ``opset`` and ``ir_version``.
+        weights: an array, which is taken as it is, or a shape, which is filled by ``fill``.
+    """
+    header = f'<ir_version: {ir_version}, opset_import: ["" : {opset}]>'
+    model = onnx.parser.parse_model(text if text.lstrip().startswith("<") else header + text)
+    rng = np.random.default_rng(seed)
+    for name, weight in weights.items():
+        array = weight if isinstance(weight, np.ndarray) else fill(name, weight, rng).astype(dtype)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.checker.check_model(model)
+    return model
+
+
+def fill(name: str, shape: Iterable[int], rng: np.random.Generator) -> np.ndarray:
+    """Random numbers for a weight: a ``var...`` is positive, a ``gamma...`` has both signs, the rest is normal."""
+    if name.startswith("var"):
+        return rng.uniform(0.5, 2.0, tuple(shape))
+    if name.startswith("gamma"):
+        return rng.uniform(0.5, 1.5, tuple(shape)) * rng.choice([-1.0, 1.0], tuple(shape))
+    return rng.normal(size=tuple(shape))
+
+
+def batch_norm(channels: int, *suffixes: str) -> dict[str, tuple[int]]:
+    """Statistics for ``BatchNormalization(x, gamma, beta, mean, var)``, once for each suffix of the names."""
+    return {f"{name}{suffix}": (channels,) for suffix in suffixes or ("",) for name in ("gamma", "beta", "mean", "var")}
+
+
+def feeds(model: onnx.ModelProto, seed: int = 0, **shapes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """A signed input for every graph input that has no initializer."""
+    rng = np.random.default_rng(seed)
+    stored = {tensor.name for tensor in model.graph.initializer}
+    made = {}
+    for value in model.graph.input:
+        if value.name in stored:
+            continue
+        tensor = value.type.tensor_type
+        declared = tuple(
+            dim.dim_value if dim.dim_value > 0 else size for dim, size in zip(tensor.shape.dim, DYNAMIC, strict=False)
+        )
+        array = rng.normal(scale=2.0, size=shapes.get(value.name, declared))
+        made[value.name] = np.asarray(array).astype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    return made
+
+
+def assert_same_outputs(before, after, tolerance: float = WORST, *, seed: int = 0, **shapes) -> None:
+    """Both models give the same outputs, with onnxruntime's own optimizations off and on."""
+    onnx.checker.check_model(after, full_check=True)
+    assert [value.name for value in after.graph.output] == [value.name for value in before.graph.output]
+    given = feeds(before, seed, **shapes)
+    for level in ("disabled", "all"):
+        for expected, actual in zip(run(before, given, level), run(after, given, level), strict=True):
+            assert error(expected, actual) <= tolerance, level
+
+
+def ops(model: onnx.ModelProto) -> list[str]:
+    """Operators of the main graph in its order."""
+    return [node.op_type for node in model.graph.node]
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Initializers of the main graph by name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, object]:
+    """Attributes of a node by name."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def assert_fuses(model: onnx.ModelProto, expected: list[str], tolerance: float = WORST, **shapes) -> Fusion:
+    """The model folds to these operators: same outputs, nothing left over, nothing more to find."""
+    fusion = fuse(model)
+    assert ops(fusion.model) == expected
+    assert_same_outputs(model, fusion.model, tolerance, **shapes)
+    assert_settled(fusion)
+    return fusion
+
+
+def assert_settled(fusion: Fusion) -> None:
+    """Fusing again gives the same object, and no weight is stored that nothing reads."""
+    again = fuse(fusion.model)
+    assert again.model is fusion.model
+    assert not again.regions
+    graph = fusion.model.graph
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    read |= {name for body in inner for node in body.node for name in node.input}
+    stored = {tensor.name for tensor in graph.initializer} - {value.name for value in graph.input}
+    assert stored <= read
+
+
+def assert_refuses(model: onnx.ModelProto, *codes: str) -> Fusion:
+    """Nothing folds, the same object comes back with the same bytes, and each code is among the reasons."""
+    before = model.SerializeToString(deterministic=True)
+    fusion = fuse(model)
+    assert not fusion.regions
+    assert fusion.model is model
+    assert model.SerializeToString(deterministic=True) == before
+    assert set(codes) <= {refusal.code for refusal in fusion.refusals}
+    assert all(refusal.node and refusal.sentence for refusal in fusion.refusals)
+    return fusion
+
+
+def repvgg_block(
+    channels: int = 4,
+    *,
+    group: int = 1,
+    stride: int = 1,
+    dilation: int = 1,
+    c_out: int | None = None,
+    size: str = "9,11",
+    pads: str | None = None,
+    opset: int = 17,
+    **options,
+) -> onnx.ModelProto:
+    """A training-time block with every BatchNormalization: 3x3, 1x1, and the identity where it fits."""
+    c_out = c_out or channels
+    skip = stride == 1 and c_out == channels
+    pads = pads or ",".join([str(dilation)] * 4)
+    common = f"group={group}, strides=[{stride},{stride}]"
+    identity = "e = BatchNormalization(x, gamma3, beta3, mean3, var3)\n g = Add(f, e)" if skip else "g = Identity(f)"
+    suffixes = ("1", "2", "3") if skip else ("1", "2")
+    statistics = dict.fromkeys(batch_norm(c_out, *suffixes), (c_out,))
+    text = f"""net (float[1,{channels},{size}] x) => (float[N,{c_out},H,W] y) {{
+        a = Conv<{common}, pads=[{pads}], dilations=[{dilation},{dilation}]>(x, w3)
+        b = BatchNormalization(a, gamma1, beta1, mean1, var1)
+        c = Conv<{common}>(x, w1)
+        d = BatchNormalization(c, gamma2, beta2, mean2, var2)
+        f = Add(b, d)
+        {identity}
+        y = Relu(g)
+    }}"""
+    kernels = {"w3": (c_out, channels // group, 3, 3), "w1": (c_out, channels // group, 1, 1)}
+    return build(text, opset=opset, **kernels, **statistics, **options)

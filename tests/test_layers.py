@@ -1,0 +1,130 @@
+"""The import table of the design, and the names that users import."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import repvgg_onnx
+
+PACKAGE = Path(repvgg_onnx.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LONGEST = 400  # lines of a module
+
+BELOW = {
+    "errors": set(),
+    "shapes": {"errors"},
+    "geometry": {"errors"},
+    "algebra": {"errors", "geometry"},
+    "graph": {"errors", "shapes", "geometry", "algebra"},
+    "fusion": {"errors", "geometry", "algebra", "graph"},
+    "checks": {"errors", "shapes"},
+    "census": {"errors", "shapes", "graph"},
+    "pipeline": {"errors", "shapes", "geometry", "algebra", "graph", "fusion", "checks"},
+    "report": {"errors", "fusion", "checks", "census", "pipeline"},
+    "serving": {"errors", "shapes", "graph", "checks", "census", "pipeline"},
+    "zoo": {"errors"},
+    "cli": {
+        "errors",
+        "shapes",
+        "graph",
+        "fusion",
+        "checks",
+        "census",
+        "pipeline",
+        "report",
+        "serving",
+        "zoo",
+    },
+    "__main__": {"cli"},
+}
+PUBLIC = [
+    "AffineConv",
+    "CheckError",
+    "ExtraMissingError",
+    "Fusion",
+    "GeometryError",
+    "Latency",
+    "LiftError",
+    "ModelError",
+    "Parity",
+    "Refusal",
+    "Region",
+    "RepvggOnnxError",
+    "benchmark",
+    "fuse",
+    "load_model",
+    "save_model",
+    "verify",
+]
+HEAVY = ("numpy", "onnx", "onnxruntime", "torch")
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def layer(module: str) -> str:
+    """The second component of a module's name; empty for the package itself."""
+    return [*module.split("."), ""][1]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, in functions and under TYPE_CHECKING too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if layer(dotted(path))], ids=dotted)
+def test_a_module_imports_only_what_stands_below_it(path):
+    own = layer(dotted(path))
+    internal = {layer(name) for name in imports(path) if name.startswith("repvgg_onnx.")}
+    assert internal & BELOW.keys() <= BELOW[own] | {own}
+
+
+def test_every_module_has_a_layer():
+    assert {layer(dotted(path)) for path in MODULES} - {""} <= BELOW.keys()
+
+
+def test_the_result_values_are_all_that_reports_know_of_the_compiler():
+    known = {name for path in (PACKAGE / "report").rglob("*.py") for name in imports(path)}
+    of_fusion = {name for name in known if name.startswith("repvgg_onnx.fusion")}
+    assert {".".join(name.split(".")[:3]) for name in of_fusion} == {"repvgg_onnx.fusion.results"}
+
+
+def test_torch_is_imported_by_the_zoo_only():
+    importers = {layer(dotted(path)) for path in MODULES for name in imports(path) if name.split(".")[0] == "torch"}
+    assert importers == {"zoo"}
+
+
+@pytest.mark.parametrize("statement", ["import repvgg_onnx", "import repvgg_onnx.cli", "import repvgg_onnx.zoo"])
+def test_a_bare_import_loads_nothing_heavy(statement):
+    heavy = HEAVY if statement != "import repvgg_onnx.zoo" else ("torch",)
+    code = f"import sys; {statement}; print(sorted(set({heavy!r}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names():
+    assert repvgg_onnx.__all__ == PUBLIC
+    assert all(getattr(repvgg_onnx, name).__name__ == name for name in PUBLIC)
+    assert dir(repvgg_onnx) == sorted([*PUBLIC, "__version__"])
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'unfuse'"):
+        repvgg_onnx.unfuse  # noqa: B018
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_a_module_stays_readable(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
