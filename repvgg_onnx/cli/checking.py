@@ -1,6 +1,5 @@
 """What ``verify`` and ``bench`` do, and the two comparisons that ``fuse`` makes."""
 
-import os
 from pathlib import Path
 
 import onnx
@@ -9,7 +8,8 @@ from repvgg_onnx import __version__
 from repvgg_onnx.checks.latency import Latency, benchmark
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.parity import verify as verify_outputs
-from repvgg_onnx.cli.boundary import BadInputError, CheckFailedError
+from repvgg_onnx.cli.boundary import CheckFailedError
+from repvgg_onnx.cli.files import require_files
 from repvgg_onnx.cli.options import Output, Runtime
 from repvgg_onnx.cli.output import protect_models, show, stage
 from repvgg_onnx.report.machine import latency_json, parity_json
@@ -26,7 +26,7 @@ def run_verify(before: Path, after: Path, tolerance: float | None, runtime: Runt
         CheckFailedError: the outputs differ.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
-    _require_files(before, after)
+    require_files(before, after)
     protect_models(output, before, after)
     parity = compare(before, after, tolerance, runtime, output)
     show(output, parity_report(parity), parity_json(__version__, parity))
@@ -41,7 +41,7 @@ def run_bench(before: Path, after: Path, seconds: float, runtime: Runtime, outpu
         BadInputError: a model cannot be used.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
-    _require_files(before, after)
+    require_files(before, after)
     protect_models(output, before, after)
     latency = measure(before, after, seconds, runtime, output)
     show(output, latency_report(latency), latency_json(__version__, latency))
@@ -73,14 +73,3 @@ def measure(before: Model, after: Model, seconds: float, runtime: Runtime, outpu
             provider=runtime.provider,
             seconds=seconds,
         )
-
-
-def _require_files(*paths: Path) -> None:
-    """Raise a failure that names the first path that is no readable file."""
-    for path in paths:
-        if path.is_dir():
-            raise BadInputError(f"{path}: is a directory, not an ONNX file")
-        if not path.exists():
-            raise BadInputError(f"{path}: no such file")
-        if not os.access(path, os.R_OK):
-            raise BadInputError(f"{path}: cannot be read")

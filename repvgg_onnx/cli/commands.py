@@ -9,10 +9,13 @@ from repvgg_onnx import __version__
 from repvgg_onnx.cli.boundary import Boundary, MisuseError
 from repvgg_onnx.cli.options import (
     FILE,
+    Assumptions,
     FuseOptions,
     Output,
     Runtime,
+    assumption_options,
     debug_option,
+    json_option,
     output_options,
     quiet_option,
     runtime_options,
@@ -73,6 +76,7 @@ def cli(ctx: click.Context) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if anything can be folded.")
 @click.option("--no-verify", is_flag=True, help="Write without comparing outputs.")
 @click.option("--no-bench", is_flag=True, help="Do not measure latency.")
+@assumption_options
 @tolerance_option
 @runtime_options
 @click.option(
@@ -99,6 +103,8 @@ def fuse(
     check: bool,
     no_verify: bool,
     no_bench: bool,
+    assume_inference: bool,
+    freeze_initializers: bool,
     tolerance: float | None,
     bench_seconds: float,
     min_speedup: float | None,
@@ -116,18 +122,34 @@ def fuse(
     options = FuseOptions(
         model, output, in_place, check, not no_verify, not no_bench, tolerance, bench_seconds, min_speedup
     )
-    run_fuse(options, Runtime(**runtime), Output(json_path, quiet))
+    assumptions = Assumptions(assume_inference, freeze_initializers)
+    run_fuse(options, assumptions, Runtime(**runtime), Output(json_path, quiet))
 
 
 @cli.command(epilog=_example("repvgg-onnx inspect model.onnx --json regions.json"))
 @click.argument("model", type=FILE)
+@click.option("--all", "every", is_flag=True, help="List every region and every refusal, not the alike as one.")
+@assumption_options
 @shape_option
 @output_options
-def inspect(*, model: Path, shapes: dict[str, tuple[int, ...]], json_path: str | None, quiet: bool) -> None:
-    """Show what could be folded in MODEL, what could not, and why."""
+def inspect(
+    *, model: Path, every: bool, shapes: dict[str, tuple[int, ...]], json_path: str | None, quiet: bool, **assumed: Any
+) -> None:
+    """Show what could be folded in MODEL, what could not, why, and what to do."""
     from repvgg_onnx.cli.fusing import run_inspect
 
-    run_inspect(model, shapes, Output(json_path, quiet))
+    run_inspect(model, Assumptions(**assumed), shapes, Output(json_path, quiet), every=every)
+
+
+@cli.command(epilog=_example("repvgg-onnx explain two-roots"))
+@click.argument("code", required=False)
+@json_option
+@debug_option
+def explain(*, code: str | None, json_path: str | None) -> None:
+    """Say what the refusal called CODE means and what to do; without CODE, list all."""
+    from repvgg_onnx.cli.explaining import run_explain
+
+    run_explain(code, Output(json_path, quiet=False))
 
 
 @cli.command(epilog=_example("repvgg-onnx verify model.onnx model.fused.onnx --inputs data.npz"))

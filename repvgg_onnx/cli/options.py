@@ -14,6 +14,8 @@ Decorator = Callable[[Command], Command]
 
 FILE = click.Path(path_type=Path)
 """A file given by the user; whether it can be used is found out when it is opened."""
+STDOUT = "-"
+"""The path that stands for stdout."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,19 @@ class Runtime:
     inputs: Path | None
     threads: int | None
     provider: str
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What is taken for granted about the input; the names are those of the arguments of ``repvgg_onnx.fuse``.
+
+    Attributes:
+        assume_inference: nodes in training mode are meant to be in inference mode.
+        freeze_initializers: no caller feeds the inputs that have initializers.
+    """
+
+    assume_inference: bool = False
+    freeze_initializers: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,18 @@ def runtime_options(command: Command) -> Command:
     )(command)
 
 
+def assumption_options(command: Command) -> Command:
+    """The options that make ``Assumptions``."""
+    return _all(
+        click.option(
+            "--assume-inference", is_flag=True, help="Take training-mode nodes for inference-mode ones, and say which."
+        ),
+        click.option(
+            "--freeze-initializers", is_flag=True, help="Take inputs that have initializers for constants, and say so."
+        ),
+    )(command)
+
+
 def tolerance_option(command: Command) -> Command:
     """``--tolerance``."""
     return click.option(
@@ -106,10 +133,18 @@ def tolerance_option(command: Command) -> Command:
 
 def output_options(command: Command) -> Command:
     """The options that make an ``Output``, and ``--debug``."""
-    return _all(
-        click.option("--json", "json_path", metavar="PATH", help="Write the report as JSON; - is stdout."),
-        quiet_option,
-        debug_option,
+    return _all(json_option, quiet_option, debug_option)(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json [PATH]``."""
+    return click.option(
+        "--json",
+        "json_path",
+        is_flag=False,
+        flag_value=STDOUT,
+        metavar="[PATH]",
+        help="Write the report as JSON, to stdout if PATH is left out or is -.",
     )(command)
 
 

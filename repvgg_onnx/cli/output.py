@@ -14,13 +14,11 @@ from rich.live import Live
 from rich.text import Text
 
 from repvgg_onnx.cli.boundary import about
-from repvgg_onnx.cli.options import Output
+from repvgg_onnx.cli.options import STDOUT, Output
 from repvgg_onnx.graph.save import write_bytes
 
 COLUMNS = 80
 """Widest line; a narrower terminal narrows it."""
-
-_STDOUT = "-"
 
 
 def show(output: Output, report: RenderableType, document: str) -> None:
@@ -34,7 +32,7 @@ def show(output: Output, report: RenderableType, document: str) -> None:
     Raises:
         BadInputError: the JSON file cannot be written.
     """
-    if output.json_path == _STDOUT:
+    if output.json_path == STDOUT:
         click.echo(document, nl=False)
         return
     if output.json_path is not None:
@@ -101,7 +99,7 @@ def protect_models(output: Output, *models: Path | None) -> None:
     Raises:
         UsageError: its folder does not exist, or it is one of them.
     """
-    if output.json_path is not None and output.json_path != _STDOUT:
+    if output.json_path is not None and output.json_path != STDOUT:
         require_folder(Path(output.json_path))
         require_distinct(Path(output.json_path), *models)
 

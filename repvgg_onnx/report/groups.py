@@ -1,11 +1,11 @@
 """Alike regions and alike refusals gathered, so that a network of a hundred blocks fits on a screen."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.fusion.results import Cost, Refusal, Region
 
 Item = TypeVar("Item")
 
@@ -24,6 +24,21 @@ class RegionGroup:
     folded: str
     regions: tuple[Region, ...]
 
+    @property
+    def members(self) -> int:
+        """Number of nodes that the regions stand for."""
+        return sum(len(region.members) for region in self.regions)
+
+    @property
+    def cost_before(self) -> Cost:
+        """Cost of what the folds remove."""
+        return sum((region.cost_before for region in self.regions), Cost(0, 0))
+
+    @property
+    def cost_after(self) -> Cost:
+        """Cost of the nodes in their place."""
+        return sum((region.cost_after for region in self.regions), Cost(0, 0))
+
 
 @dataclass(frozen=True)
 class RefusalGroup:
@@ -31,27 +46,43 @@ class RefusalGroup:
 
     Attributes:
         code: the code that they share.
-        sentence: the sentence of the first one.
-        nodes: the nodes that they are about, in graph order.
+        refusals: the refusals, in graph order.
     """
 
     code: str
-    sentence: str
-    nodes: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The sentence of the first one."""
+        return self.refusals[0].sentence
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes that they are about."""
+        return tuple(refusal.node for refusal in self.refusals)
 
 
 def group_regions(regions: Iterable[Region]) -> tuple[RegionGroup, ...]:
     """Regions gathered by branches (in any order), kernel, group and operator; groups in order of first appearance."""
     alike = _gather(regions, lambda region: (tuple(sorted(region.branches)), folded_node(region)))
-    return tuple(RegionGroup(branch_sum(same[0]), folded_node(same[0]), tuple(same)) for same in alike)
+    return tuple(map(region_group, alike))
+
+
+def region_group(alike: Sequence[Region]) -> RegionGroup:
+    """Regions that are the same but for their channels and place, as one group."""
+    return RegionGroup(branch_sum(alike[0]), folded_node(alike[0]), tuple(alike))
 
 
 def group_refusals(refusals: Iterable[Refusal]) -> tuple[RefusalGroup, ...]:
     """Refusals gathered by code, the most frequent first."""
     alike = sorted(_gather(refusals, lambda refusal: refusal.code), key=len, reverse=True)
-    return tuple(
-        RefusalGroup(same[0].code, same[0].sentence, tuple(refusal.node for refusal in same)) for same in alike
-    )
+    return tuple(RefusalGroup(same[0].code, tuple(same)) for same in alike)
+
+
+def group_advice(advice: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """For each advice the codes that it is given for."""
+    return {codes[0][1]: tuple(code for code, _ in codes) for codes in _gather(advice.items(), lambda item: item[1])}
 
 
 def branch_sum(region: Region) -> str:

@@ -22,10 +22,13 @@ def fuse_json(report: FuseReport) -> str:
         {
             "verdict": report.verdict.value,
             "min_speedup": report.min_speedup,
+            "notes": report.notes,
+            "baseline": "input with notes" if report.notes else "input",
             "before": _model(report.before),
             "after": _model(report.after),
             "regions": [_region(region) for region in report.regions],
             "refusals": [asdict(refusal) for refusal in report.refusals],
+            "advice": report.advice,
             "parity": report.parity and _parity(report.parity),
             "latency": report.latency and _latency(report.latency),
         },
@@ -40,6 +43,11 @@ def parity_json(version: str, parity: Parity) -> str:
 def latency_json(version: str, latency: Latency) -> str:
     """The times of two models, under the key that they have in the report of ``fuse``."""
     return _document(version, {"latency": _latency(latency)})
+
+
+def codes_json(version: str, codes: dict[str, dict[str, str]]) -> str:
+    """Refusal codes with their ``meaning`` and ``advice``."""
+    return _document(version, {"codes": codes})
 
 
 def _document(version: str, content: dict[str, Any]) -> str:
@@ -67,6 +75,7 @@ def _region(region: Region) -> dict[str, Any]:
         cost = content.pop(f"cost_{when}")
         content[f"macs_{when}"] = cost["macs"]
         content[f"moved_bytes_{when}"] = cost["bytes"]
+    content["saving"] = region.cost_before.total - region.cost_after.total
     return content
 
 

@@ -48,6 +48,9 @@ class FuseReport:
         latency: measured times; None where they were not asked for or nothing was folded.
         min_speedup: the speedup that the user demanded, if any.
         verdict: how the run ended.
+        notes: what was taken for granted about the input, in sentences; where there are any, parity and latency
+            compare with the input so changed, and not with the file.
+        advice: what a user can do, for each code of the refusals.
     """
 
     version: str
@@ -59,3 +62,5 @@ class FuseReport:
     latency: Latency | None
     min_speedup: float | None
     verdict: Verdict
+    notes: tuple[str, ...]
+    advice: dict[str, str]

@@ -7,7 +7,7 @@ from repvgg_onnx import __version__
 from repvgg_onnx.cli import cli
 from tests.cli.models import BLOCK, filled, perturbed
 
-COMMANDS = ("bench", "export", "fuse", "inspect", "verify")
+COMMANDS = ("bench", "explain", "export", "fuse", "inspect", "verify")
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_misuse_is_one_line_exit_2_and_no_file(run, block, tmp_path, monkeypatch
 
 
 def test_misuse_is_found_before_any_work(run, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(fusing, "load_model", lambda path: pytest.fail("the model was read"))
+    monkeypatch.setattr(fusing, "describe", lambda path: pytest.fail("the model was read"))
 
     assert run("fuse", block, "-o", tmp_path / "none" / "out.onnx").code == 2
 
@@ -192,7 +192,7 @@ def test_every_exception_is_one_line(run, block, monkeypatch, error, code, sente
     def fail(path):
         raise error
 
-    monkeypatch.setattr(fusing, "load_model", fail)
+    monkeypatch.setattr(fusing, "describe", fail)
 
     ran = run("fuse", block)
 
@@ -206,7 +206,7 @@ def test_debug_adds_the_traceback(run, block, monkeypatch, error):
     def fail(path):
         raise error
 
-    monkeypatch.setattr(fusing, "load_model", fail)
+    monkeypatch.setattr(fusing, "describe", fail)
 
     ran = run("fuse", block, "--debug")
 
@@ -225,7 +225,7 @@ def test_an_interrupt_is_exit_130_without_a_traceback(run, block, monkeypatch):
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fusing, "load_model", interrupt)
+    monkeypatch.setattr(fusing, "describe", interrupt)
 
     ran = run("fuse", block)
 

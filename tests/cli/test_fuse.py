@@ -12,6 +12,7 @@ from repvgg_onnx.cli.options import FuseOptions
 from repvgg_onnx.pipeline import Fusion, fuse
 from repvgg_onnx.report.model import Verdict
 from tests.cli.models import BLOCK, PLAIN, filled, perturbed
+from tests.report.values import region
 
 
 def op_types(path):
@@ -31,9 +32,9 @@ def files(folder):
 def wrong_fuse(monkeypatch):
     """The compiler makes a mistake."""
 
-    def wrong(model, *, shapes=None):
-        right = fuse(model, shapes=shapes)
-        return Fusion(perturbed(right.model), right.regions, right.refusals)
+    def wrong(model, **options):
+        right = fuse(model, **options)
+        return Fusion(perturbed(right.model), right.regions, right.refusals, right.notes)
 
     monkeypatch.setattr(fusing, "fuse", wrong)
 
@@ -255,7 +256,7 @@ def test_the_gate_fails_only_where_the_whole_interval_is_below_it(latency, verdi
         min_speedup=1.05,
     )
 
-    assert fusing.judge(options, Fusion(None, (object(),), ()), None, latency) is verdict
+    assert fusing.judge(options, [region()], None, latency) is verdict
 
 
 def test_min_speedup_writes_nothing_where_it_is_not_reached(run, block, tmp_path):

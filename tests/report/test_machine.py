@@ -16,10 +16,13 @@ def test_the_report_has_its_version_first_and_its_keys_in_one_order():
         "tool_version",
         "verdict",
         "min_speedup",
+        "notes",
+        "baseline",
         "before",
         "after",
         "regions",
         "refusals",
+        "advice",
         "parity",
         "latency",
     ]
@@ -61,6 +64,7 @@ def test_a_region_has_its_members_geometry_and_costs():
         "moved_bytes_before": 90,
         "macs_after": 600,
         "moved_bytes_after": 50,
+        "saving": 140,
     }
 
 

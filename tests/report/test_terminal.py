@@ -30,6 +30,7 @@ def test_the_whole_report_reads_well():
         "Not folded",
         "1 x Add 0 sums branches of strides (2, 2) and (1, 1)",
         "strides-differ: add_0",
+        "'repvgg-onnx explain CODE' says what a code means and what to do.",
         "",
         "before after",
         "Add 39 0",

@@ -1,0 +1,50 @@
+"""What ``explain`` does: refusal codes in their long form."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from difflib import get_close_matches
+
+import click
+from rich.console import RenderableType
+
+from repvgg_onnx import __version__
+from repvgg_onnx.cli.options import Output
+from repvgg_onnx.cli.output import protect_models, show
+from repvgg_onnx.fusion.codes import CODES, Code
+from repvgg_onnx.report.explanation import explanation, overview
+from repvgg_onnx.report.machine import codes_json
+
+
+def run_explain(code: str | None, output: Output) -> None:
+    """Explain one code, or list all.
+
+    Raises:
+        BadInputError: the JSON file cannot be written.
+        UsageError: there is no such code, or the JSON document cannot be written where it was asked for.
+    """
+    if code is None and output.json_path in CODES:
+        raise click.UsageError(f"--json would write to a file called {output.json_path}; give the code before --json")
+    protect_models(output)
+    chosen = CODES if code is None else {code: _entry(code)}
+    report = _report(code, chosen)
+    show(output, report, codes_json(__version__, {name: asdict(entry) for name, entry in chosen.items()}))
+
+
+def _report(code: str | None, chosen: Mapping[str, Code]) -> RenderableType:
+    """The one code that was asked for in full, or a line for each."""
+    if code is None:
+        return overview({name: entry.meaning for name, entry in chosen.items()})
+    return explanation(code, chosen[code].meaning, chosen[code].advice)
+
+
+def _entry(code: str) -> Code:
+    """The long form of a code.
+
+    Raises:
+        UsageError: there is no such code.
+    """
+    if code in CODES:
+        return CODES[code]
+    near = get_close_matches(code, CODES, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "'repvgg-onnx explain' lists all"
+    raise click.UsageError(f"there is no code {code!r}: {hint}")

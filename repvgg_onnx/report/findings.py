@@ -1,0 +1,117 @@
+"""What was found in a model, as text: briefly for ``fuse``, in detail for ``inspect``."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.report.groups import (
+    RefusalGroup,
+    RegionGroup,
+    group_advice,
+    group_refusals,
+    group_regions,
+    region_group,
+)
+from repvgg_onnx.report.layout import HEAD, QUIET, dim, grid, section, shortened
+from repvgg_onnx.report.model import FuseReport
+from repvgg_onnx.report.units import count, names, plural, printable, size
+
+Row = tuple[Text, Text]
+
+
+def title(report: FuseReport) -> Text:
+    """The first line: what was found in which file."""
+    found = plural(len(report.regions), "region") + " to fold" if report.regions else "nothing to fold"
+    return Text.assemble((printable(report.before.path or "model"), HEAD), f": {found}")
+
+
+def note_lines(notes: Sequence[str], *, compared: bool) -> Iterator[RenderableType]:
+    """What was taken for granted, and that comparisons are with the input so changed."""
+    lines = [printable(note) for note in notes]
+    if compared:
+        lines.append("Outputs and latency are compared with the input so changed, not with the file.")
+    if notes:
+        yield from section("Taken for granted", Text("\n".join(lines)))
+
+
+def region_lines(regions: Sequence[Region]) -> Iterator[RenderableType]:
+    """What the regions were and became, alike ones on one line."""
+    if regions:
+        rows = [(_times(group.regions), _change(group)) for group in group_regions(regions)]
+        yield from section(_heading(regions), grid(shortened(rows, "kind", see="--json")))
+
+
+def region_details(regions: Sequence[Region], *, every: bool) -> Iterator[RenderableType]:
+    """The regions with their nodes and costs, alike ones together or every one by itself."""
+    if not regions:
+        return
+    groups = [region_group([region]) for region in regions] if every else group_regions(regions)
+    rows = [_region_details(group, every=every) for group in groups]
+    yield from section(_heading(regions), grid(rows if every else shortened(rows, "kind", see="--all")))
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> Iterator[RenderableType]:
+    """Why other nodes were not folded, one entry a code, and where to learn more."""
+    if refusals:
+        rows = [_refusal_row(group) for group in group_refusals(refusals)]
+        yield from section("Not folded", grid(shortened(rows, "reason", see="--json")))
+        yield dim("  'repvgg-onnx explain CODE' says what a code means and what to do.")
+
+
+def refusal_details(refusals: Sequence[Refusal], *, every: bool) -> Iterator[RenderableType]:
+    """Why other nodes were not folded, one entry a code or one a node."""
+    if refusals:
+        groups = group_refusals(refusals)
+        single = [_single_refusal_row(refusal) for group in groups for refusal in group.refusals]
+        yield from section("Not folded", grid(single if every else list(map(_refusal_row, groups))))
+
+
+def advice_lines(advice: dict[str, str]) -> Iterator[RenderableType]:
+    """What a user can do about refusals, once for each code."""
+    if advice:
+        lines = [Text.assemble((", ".join(codes), QUIET), ": ", text) for text, codes in group_advice(advice).items()]
+        yield from section("What to do", Text("\n").join(lines))
+
+
+def _heading(regions: Sequence[Region]) -> str:
+    """How many nodes become how many."""
+    return f"{plural(sum(len(region.members) for region in regions), 'node')} become {len(regions):,}"
+
+
+def _times(items: Sequence[object]) -> Text:
+    """How many there are of a kind."""
+    return Text(f"{len(items):,} x")
+
+
+def _change(group: RegionGroup) -> Text:
+    """What regions were and became."""
+    return Text.assemble(printable(group.branches), (" -> ", QUIET), printable(group.folded))
+
+
+def _region_details(group: RegionGroup, *, every: bool) -> Row:
+    """What regions were and became, where they are and what they cost."""
+    nodes = [region.name for region in group.regions]
+    where = f"{plural(group.members, 'node')}: {printable(nodes[0]) if every else names(nodes)}"
+    return _times(group.regions), Text("\n").join([_change(group), dim(where), dim(_costs(group))])
+
+
+def _costs(group: RegionGroup) -> str:
+    """Costs before and after, and the share of their sum that is saved."""
+    before, after = group.cost_before, group.cost_after
+    macs = f"{count(before.macs)} -> {count(after.macs)} MACs"
+    moved = f"{size(before.bytes)} -> {size(after.bytes)} moved"
+    return f"{macs}, {moved}, saves {1 - after.total / before.total:.0%}"
+
+
+def _refusal_row(group: RefusalGroup) -> Row:
+    """How often a code was given, its first sentence and its first nodes."""
+    where = dim(f"{group.code}: {names(group.nodes)}")
+    return _times(group.refusals), Text("\n").join([Text(printable(group.sentence)), where])
+
+
+def _single_refusal_row(refusal: Refusal) -> Row:
+    """One refusal with the whole name of its node."""
+    where = dim(f"{refusal.code}: {printable(refusal.node)}")
+    return Text("-"), Text("\n").join([Text(printable(refusal.sentence)), where])
