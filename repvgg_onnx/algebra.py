@@ -230,7 +230,7 @@ def _sum_kernels(geometry: Geometry, terms: Sequence[AffineConv]) -> Array:
         part = term.geometry
         slots = tuple(axis.slots_of(own) for axis, own in zip(geometry.lattices, part.lattices, strict=True))
         blocks = _diagonal_blocks(total, geometry.group, part.group)
-        blocks[_spatial(slots)] += term.kernel.reshape(*blocks.shape[:4], *part.kernel_shape)
+        blocks[spatial(slots)] += term.kernel.reshape(*blocks.shape[:4], *part.kernel_shape)
     return total
 
 
@@ -263,9 +263,9 @@ def _composed_kernel(geometry: Geometry, outer: AffineConv, inner: AffineConv) -
     blocks = _split(total, geometry.group)
     columns = under.reshape(*under.shape[:2], -1)
     for tap in np.ndindex(*outer.geometry.kernel_shape):
-        product = over[_spatial(tap)] @ columns
+        product = over[spatial(tap)] @ columns
         slots = _composed_slots(geometry, outer.geometry, inner.geometry, tap)
-        blocks[_spatial(slots)] += product.reshape(*blocks.shape[:3], *inner.geometry.kernel_shape)
+        blocks[spatial(slots)] += product.reshape(*blocks.shape[:3], *inner.geometry.kernel_shape)
     return total
 
 
@@ -296,7 +296,7 @@ def _scale_inputs(outer: AffineConv, gain: Array) -> Array:
     return scaled.reshape(outer.geometry.kernel_dims)
 
 
-def _spatial(index: Sequence[int | slice]) -> Any:
+def spatial(index: Sequence[int | slice]) -> Any:
     """An index into the spatial axes, which come last."""
     return (Ellipsis, *index)
 

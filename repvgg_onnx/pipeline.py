@@ -130,7 +130,7 @@ def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusa
     """Region by region; those that have no exact form in the model's type are noted as refused."""
     for plan in plans:
         try:
-            yield plan, fold(plan.value.conv, plan.form.group, view.elem_type(plan.sink))
+            yield plan, fold(plan.value, plan.form.group, view.elem_type(plan.sink))
         except LiftError as error:
             refused[plan.sink] = Refusal(error.code, plan.members[-1].name, str(error))
 

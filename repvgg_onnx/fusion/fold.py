@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from repvgg_onnx.algebra import AffineConv, Array
+from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.value import Value
 from repvgg_onnx.geometry import Geometry
 
 
@@ -20,27 +21,32 @@ class Folded:
         geometry: where the taps sit.
         kernel: c_out  c_in/group  *k.
         bias: c_out.
+        field: 1  c_out  *size, what is added besides; None for nothing.
     """
 
     geometry: Geometry
     kernel: NDArray[Any]
     bias: NDArray[Any]
+    field: NDArray[Any] | None = None
 
 
-def fold(conv: AffineConv, group: int, elem_type: int) -> Folded:
-    """The map's arrays, evaluated in float64 and rounded once.
+def fold(value: Value, group: int, elem_type: int) -> Folded:
+    """The value's arrays, evaluated in float64 and rounded once.
 
     Args:
-        conv: a region's map.
+        value: a region's sink.
         group: number of groups that the emitted operator is given; divides the map's.
         elem_type: ONNX floating-point type of the model's tensors.
 
     Raises:
         LiftError: the weights are not finite, or do not fit the type.
     """
-    if conv.geometry.group != group:
-        conv = conv.regroup(group)
-    return Folded(conv.geometry, round_to(conv.kernel, elem_type), round_to(conv.bias, elem_type))
+    conv = value.conv if value.conv.geometry.group == group else value.conv.regroup(group)
+    kernel = round_to(conv.kernel, elem_type)
+    if value.field is None:
+        return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type))
+    offsets = round_to(value.offsets(value.field.size), elem_type)
+    return Folded(conv.geometry, kernel, np.zeros(len(kernel), kernel.dtype), offsets[np.newaxis])
 
 
 def round_to(values: Array, elem_type: int) -> NDArray[Any]:

@@ -17,24 +17,28 @@ class Form:
         group: number of groups that the operator is given; the dense ones know one.
         before: perm of a Transpose of the root; None where the axes stand right.
         after: perm of a Transpose that makes the sink; None where the axes stand right.
+        adds: whether an Add of a term that differs by position follows.
     """
 
     op_type: str
     group: int
     before: tuple[int, ...] | None
     after: tuple[int, ...] | None
+    adds: bool = False
 
 
 def form_of(frame: Frame, value: Value) -> Form:
     """The cheapest form: MatMul where the channels come last and the map is pointwise, else Conv or Gemm."""
     geometry = value.conv.geometry
-    if geometry.is_pointwise and value.rank > 2 and frame.axes[-1] == 1:
+    if geometry.is_pointwise and value.rank > 2 and frame.axes[-1] == 1 and value.field is None:
         return Form("MatMul", 1, None, _perm(frame.axes, value.axes))
     first = tuple(range(value.rank))
     before, after = _perm(frame.axes, first), _perm(first, value.axes)
     if value.rank == 2:
         return Form("Gemm", 1, before, after)
-    return Form("ConvTranspose" if geometry.transposed else "Conv", geometry.group, before, after)
+    return Form(
+        "ConvTranspose" if geometry.transposed else "Conv", geometry.group, before, after, value.field is not None
+    )
 
 
 def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int) -> Cost:
@@ -54,6 +58,8 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
     moved += 2 * inputs * (form.before is not None) + 2 * outputs * (form.after is not None)
     if form.op_type == "MatMul":
         moved += 2 * outputs if value.conv.has_bias else -geometry.c_out
+    if value.field is not None:
+        moved += 2 * outputs + geometry.c_out * math.prod(value.field.size)
     return Cost(positions * kernel, moved * width)
 
 

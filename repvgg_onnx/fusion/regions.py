@@ -22,7 +22,7 @@ class Plan:
         value: the sink as a map of the root.
         form: the operator that the map is written as.
         members: nodes that the map stands for, in graph order.
-        removed: those of them that nothing else needs.
+        removed: indices of the members that nothing else needs, and of the nodes that compute only their weights.
         before: cost of the removed nodes.
         after: cost of one node in their place.
     """
@@ -62,24 +62,35 @@ def find_regions(graph: GraphView, refused: Collection[str] = ()) -> tuple[list[
 
 
 def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Plan | None:
-    """The region that ends in this tensor; None where it is a lone node, has no kernel, or shares its last node."""
+    """The region that ends in this tensor; None where it is a lone node, has no kernel, or shares its last node.
+
+    A lone node whose weights are computed anew at every run is a region too.
+    """
     members = tuple(graph.nodes[index] for index in sorted(candidate.members))
-    if len(members) < 2 or not any(LIFTERS[node.op_type].weighs for node in members):
+    feeding = _feeding(graph, members)
+    if (len(members) < 2 and not feeding) or not any(LIFTERS[node.op_type].weighs for node in members):
         return None
     if any(graph.readers.get(name) or graph.is_output(name) for name in members[-1].outputs if name != sink):
         return None
     value = candidate.value
-    removed = _removable(graph, members)
-    before = cost_of_nodes(node for node in members if node.index in removed)
+    removed = _removable(graph, [*feeding, *members])
+    before = cost_of_nodes(graph.nodes[index] for index in removed)
     form = form_of(frame, value)
     after = cost_of_form(form, value, elements(graph, frame.root), elements(graph, sink), width(graph, sink))
     return Plan(frame, sink, value, form, members, removed, before, after)
 
 
-def _removable(graph: GraphView, members: Sequence[NodeView]) -> frozenset[int]:
-    """Members that nothing outside the region reads: the sink's node, and then backwards."""
-    removed = {members[-1].index}
-    for node in reversed(members[:-1]):
+def _feeding(graph: GraphView, members: Sequence[NodeView]) -> list[NodeView]:
+    """Nodes that compute constants of the members from other constants."""
+    names = (node.inputs[index] for node in members for index in range(len(node.inputs)) if node.is_constant(index))
+    return [graph.nodes[index] for index in graph.constants.expression_nodes(names)]
+
+
+def _removable(graph: GraphView, nodes: Sequence[NodeView]) -> frozenset[int]:
+    """Nodes that nothing outside reads: the last one, which makes the sink, and then backwards."""
+    *others, last = sorted(nodes, key=lambda node: node.index)
+    removed = {last.index}
+    for node in reversed(others):
         if not any(graph.is_output(name) or set(graph.readers.get(name, ())) - removed for name in node.outputs):
             removed.add(node.index)
     return frozenset(removed)

@@ -1,13 +1,14 @@
 """An affine value: a tensor of the graph as an affine map of another, its root."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from repvgg_onnx.algebra import AffineConv, Array
-from repvgg_onnx.errors import LiftError
+from repvgg_onnx.errors import GeometryError, LiftError
+from repvgg_onnx.field import Field, convolve, uniform
 from repvgg_onnx.geometry import Size
 
 IDENTITY = ("identity",)
@@ -30,27 +31,24 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor that equals an affine map of the frame's root.
+    """A tensor that equals an affine map of the frame's root, and perhaps a term that differs by position.
 
     Attributes:
         conv: the map, on channels-first axes.
         axes: for each axis of this tensor its meaning, as in Frame.
         terms: what has been summed so far, in words, for the report.
+        field: what is added to the map's result, besides its bias; None for nothing.
     """
 
     conv: AffineConv
     axes: tuple[int, ...]
-    terms: tuple[str, ...]
+    terms: tuple[str, ...] = IDENTITY
+    field: Field | None = None
 
     @property
     def channels(self) -> int:
         """Number of channels of this tensor."""
         return self.conv.geometry.c_out
-
-    @property
-    def channel_axis(self) -> int:
-        """Axis of this tensor that holds the channels."""
-        return self.axes.index(1)
 
     @property
     def rank(self) -> int:
@@ -60,21 +58,61 @@ class Value:
     @property
     def is_channels_first(self) -> bool:
         """Whether the axes stand as ONNX's Conv wants them."""
-        return self.axes == tuple(range(len(self.axes)))
+        return self.axes == tuple(range(self.rank))
 
-    def mapped(self, conv: AffineConv, terms: Sequence[str] | None = None) -> "Value":
-        """The same axes with another map."""
-        return replace(self, conv=conv, terms=self.terms if terms is None else tuple(terms))
+    def named(self, terms: Sequence[str]) -> "Value":
+        """The same value with other words for it."""
+        return replace(self, terms=tuple(terms))
 
-    def then(self, conv: AffineConv, step: str) -> "Value":
-        """The same axes with another map, reached by one more step, such as ``3x3 Conv``."""
-        if self.terms == IDENTITY:
-            return self.mapped(conv, (step,))
-        before = self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})"
-        return self.mapped(conv, (f"{before} → {step}",))
+    def scale(self, gain: ArrayLike) -> "Value":
+        """The value times one gain per channel, or one for all."""
+        factors = np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.channels,))
+        field = self._field_by(lambda term: term * factors.reshape(-1, *(1,) * (term.ndim - 1)))
+        return replace(self, conv=self.conv.scale(factors), field=field)
+
+    def shift(self, offset: ArrayLike) -> "Value":
+        """The value plus one term per channel, or one for all."""
+        return replace(self, conv=self.conv.shift(offset))
+
+    def through(self, outer: AffineConv, sizes: Size, step: str | None = None) -> "Value":
+        """The value after another map.
+
+        Where the border of that map would see the bias of this one, the bias becomes a field, if the sizes are known.
+
+        Args:
+            outer: the map that follows.
+            sizes: spatial sizes of the root.
+            step: the map in words, such as ``3x3 Conv``; None for nothing worth a word.
+
+        Raises:
+            GeometryError: there is no exact composition.
+        """
+        size = self._size(sizes)
+        try:
+            if self.field is None:
+                return self._stepped(outer.compose(self.conv), step)
+        except GeometryError as error:
+            if error.code != "border-bias" or size is None:
+                raise
+        if size is None:
+            raise GeometryError("sizes-unknown", "a term that differs by position needs a fixed input size")
+        linear = outer.compose(self.conv.shift(-self.conv.bias))
+        outputs = tuple(length or 0 for length in outer.geometry.output_size(size))
+        if min(outputs, default=1) < 1:
+            raise GeometryError("sizes-differ", f"a kernel is larger than its input of size {list(size)}")
+        return replace(self._stepped(linear, step), field=Field(outputs, lambda: convolve(outer, self.offsets(size))))
+
+    def offsets(self, size: Sequence[int]) -> Array:
+        """Everything that is added, bias and field: c  *size."""
+        total: Array = uniform(self.conv.bias, size)
+        return total if self.field is None else total + self.field.read()
+
+    def select(self, channels: slice) -> "Value":
+        """Some of the channels."""
+        return replace(self, conv=self.conv.select(channels), field=self._field_by(lambda term: term[channels]))
 
     def permuted(self, order: Sequence[int]) -> "Value":
-        """The same values with the axes of this tensor in another order."""
+        """The same value with the axes of this tensor in another order."""
         return replace(self, axes=tuple(self.axes[axis] for axis in order))
 
     def require_channels_first(self, op_type: str) -> None:
@@ -105,33 +143,77 @@ class Value:
         Raises:
             LiftError: the constant varies along another axis than the channels, or would enlarge the tensor.
         """
-        rank = self.rank
-        if constant.ndim > rank:
+        if constant.ndim > self.rank:
             raise LiftError("rank-grows", f"a constant of shape {list(constant.shape)} adds axes to the value")
-        shape = (1,) * (rank - constant.ndim) + constant.shape
-        rest = shape[: self.channel_axis] + shape[self.channel_axis + 1 :]
-        if any(size != 1 for size in rest):
-            raise LiftError(
-                "not-per-channel", f"a constant of shape {list(constant.shape)} is not one number a channel"
-            )
-        if shape[self.channel_axis] not in (1, self.channels):
+        shape = (1,) * (self.rank - constant.ndim) + constant.shape
+        axis = self.axes.index(1)
+        if any(size != 1 for size in shape[:axis] + shape[axis + 1 :]):
+            sentence = f"a constant of shape {list(constant.shape)} is not one number a channel"
+            raise LiftError("not-per-channel", sentence)
+        if shape[axis] not in (1, self.channels):
             raise LiftError("channels-grow", f"a constant of shape {list(constant.shape)} broadcasts the channels")
         return np.broadcast_to(constant.reshape(-1), (self.channels,))
 
+    def _field_by(self, change: Callable[[Array], Array]) -> Field | None:
+        """The field with its terms changed, still computed when read."""
+        if self.field is None:
+            return None
+        read = self.field.read
+        return Field(self.field.size, lambda: change(read()))
 
-def sum_values(values: Sequence[Value], size: Size) -> Value:
+    def _size(self, sizes: Size) -> tuple[int, ...] | None:
+        """Spatial size of this tensor, None where it is not known."""
+        if self.field is not None:
+            return self.field.size
+        if self.conv.geometry.transposed:
+            return None
+        known = [length for length in self.conv.geometry.output_size(sizes) if length is not None]
+        return tuple(known) if len(known) == len(sizes) else None
+
+    def _stepped(self, conv: AffineConv, step: str | None) -> "Value":
+        if step is None:
+            return replace(self, conv=conv)
+        if self.terms == IDENTITY:
+            return replace(self, conv=conv, terms=(step,))
+        before = self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})"
+        return replace(self, conv=conv, terms=(f"{before} → {step}",))
+
+
+def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     """The sum of values of one root.
 
     Args:
         values: the terms, at least one.
-        size: spatial sizes of the root as far as they are known.
+        sizes: spatial sizes of the root as far as they are known.
 
     Raises:
         LiftError: the values have their axes in different orders.
         GeometryError: the maps have no exact sum.
     """
     first, *others = values
-    if any(value.axes != first.axes for value in others):
+    _require_one_order(values)
+    conv = first.conv.add(*(value.conv for value in others), size=sizes)
+    fields = [value.field for value in values if value.field is not None]
+    field = Field(fields[0].size, lambda: np.sum([each.read() for each in fields], axis=0)) if fields else None
+    return replace(first, conv=conv, terms=tuple(term for value in values for term in value.terms), field=field)
+
+
+def stack_values(values: Sequence[Value], sizes: Size) -> Value:
+    """The channels of values of one root, one after the other.
+
+    Raises:
+        LiftError: the values have their axes in different orders, or a term that differs by position.
+        GeometryError: the maps have no exact stack.
+    """
+    first, *others = values
+    _require_one_order(values)
+    if any(value.field is not None for value in values):
+        raise LiftError("not-affine", "Concat joins values with a term that differs by position")
+    conv = first.conv.stack(*(value.conv for value in others), size=sizes)
+    words = " | ".join(" + ".join(value.terms) for value in values)
+    return replace(first, conv=conv, terms=(f"[{words}]",))
+
+
+def _require_one_order(values: Sequence[Value]) -> None:
+    if any(value.axes != values[0].axes for value in values):
         raise LiftError("layout", "the branches have their axes in different orders")
-    conv = first.conv.add(*(value.conv for value in others), size=size)
-    return first.mapped(conv, [term for value in values for term in value.terms])

@@ -73,8 +73,11 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
         source = writer.fresh(f"{sink}.channels_first")
         nodes.append(helper.make_node("Transpose", [root], [source], perm=form.before))
     target = sink if not form.after else writer.fresh(f"{sink}.result")
-    made = _OPERATORS[form.op_type](writer, folded, source, target, sink)
+    result = target if folded.field is None else writer.fresh(f"{sink}.linear")
+    made = _OPERATORS[form.op_type](writer, folded, source, result, sink)
     nodes += made
+    if folded.field is not None:
+        nodes.append(helper.make_node("Add", [result, writer.add(f"{sink}.field", folded.field)], [target]))
     if form.after:
         nodes.append(helper.make_node("Transpose", [target], [sink], perm=form.after))
     return Written([*writer.take_constants(), *nodes], made[0])

@@ -109,11 +109,6 @@ PAIRS = {
     ),
     "sizes-differ": ("a = Conv(x, v)  b = Conv(x, w)  y = Add(a, b)", {"v": (4, 4, 5, 7)}, "1,4,5,7"),
     "channels-differ": ("a = Conv(x, v)  b = Conv(x, w)  y = Add(a, b)", {"v": (1, 4, 1, 1)}, "1,4,5,7"),
-    "border-bias": (
-        f"a = {BN}(x, gamma, beta, mean, var)  y = Conv<pads=[1,1,1,1]>(a, v)",
-        {"v": (4, 4, 3, 3), **STATISTICS},
-        "1,4,5,7",
-    ),
     "border-taps": (
         "a = Conv<pads=[1,1,1,1], group=4>(x, u)  y = Conv<pads=[1,1,1,1], group=4>(a, u)",
         {"u": (4, 1, 3, 3)},

@@ -7,6 +7,7 @@ fits and decorate it with its op_type.
 """
 
 from repvgg_onnx.fusion.lifters import (
+    borders,
     channels,
     convolution,
     dense,
@@ -26,6 +27,7 @@ __all__ = [
     "WORTH_INLINING",
     "Lifter",
     "Operands",
+    "borders",
     "channels",
     "convolution",
     "dense",

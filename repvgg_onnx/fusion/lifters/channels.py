@@ -5,7 +5,7 @@ from itertools import accumulate
 
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
-from repvgg_onnx.fusion.value import Frame, Value
+from repvgg_onnx.fusion.value import Frame, Value, stack_values
 from repvgg_onnx.graph.view import NodeView
 
 
@@ -15,13 +15,9 @@ def lift_concat(node: NodeView, operands: Operands, frame: Frame) -> Value:
     values = [value for value in operands if value is not None]
     if len(values) < len(operands):
         raise LiftError("not-affine", "Concat joins a constant to values that depend on the input")
-    first, *others = values
-    if any(value.axes != first.axes for value in others):
-        raise LiftError("layout", "the branches have their axes in different orders")
-    if first.axis_meaning(node.attributes["axis"]) != 1:
+    if values[0].axis_meaning(node.attributes["axis"]) != 1:
         raise LiftError("not-affine", "Concat joins along another axis than the channels")
-    conv = first.conv.stack(*(value.conv for value in others), size=frame.sizes)
-    return first.mapped(conv, [f"[{' | '.join(' + '.join(value.terms) for value in values)}]"])
+    return stack_values(values, frame.sizes)
 
 
 @lifter("Split", values=[0], attributes=("axis", "num_outputs", "split"))
@@ -78,4 +74,4 @@ def _python_slice(start: int, end: int, step: int, channels: int) -> slice:
 def _select(value: Value, channels: slice) -> Value:
     if range(*channels.indices(value.channels)) == range(value.channels):
         return value
-    return value.mapped(value.conv.select(channels))
+    return value.select(channels)

@@ -20,7 +20,7 @@ def lift_conv(node: NodeView, operands: Operands, frame: Frame) -> Value:
     value = the_value(operands)
     value.require_channels_first("Conv")
     conv = conv_of(node)
-    return value.then(conv.compose(value.conv), f"{kernel_words(conv.geometry)} Conv")
+    return value.through(conv, frame.sizes, f"{kernel_words(conv.geometry)} Conv")
 
 
 def conv_of(node: NodeView) -> AffineConv:
@@ -49,7 +49,7 @@ def lift_conv_transpose(node: NodeView, operands: Operands, frame: Frame) -> Val
     value = the_value(operands)
     value.require_channels_first("ConvTranspose")
     conv = _conv_transpose_of(node)
-    return value.then(conv.compose(value.conv), f"{kernel_words(conv.geometry)} ConvTranspose")
+    return value.through(conv, frame.sizes, f"{kernel_words(conv.geometry)} ConvTranspose")
 
 
 def _conv_transpose_of(node: NodeView) -> AffineConv:

@@ -24,12 +24,12 @@ def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
     c_out, c_in = dims if columns else dims[::-1]
     geometry = Geometry.pointwise(c_out, c_in, 1, 0)
     conv = AffineConv.deferred(geometry, lambda: alpha * (node.constant(1) if columns else node.constant(1).T))
-    product = value.then(conv.compose(value.conv), "Gemm")
+    product = value.through(conv, frame.sizes, "Gemm")
     if not node.has_input(2):
         return product
     if rest[0] is not None:
-        return sum_values([product, rest[0].mapped(rest[0].conv.scale(beta))], frame.sizes)
-    return product.mapped(product.conv.shift(beta * product.per_channel(node.constant(2))))
+        return sum_values([product, rest[0].scale(beta)], frame.sizes)
+    return product.shift(beta * product.per_channel(node.constant(2)))
 
 
 @lifter("MatMul", weighs=True)
@@ -37,13 +37,13 @@ def lift_matmul(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with a constant matrix, which meets the last axis from the right or the one before from the left."""
     left, right = operands
     if left is not None and right is None:
-        return _times_matrix(node, left, 1, channel_axis=-1)
+        return _times_matrix(node, left, frame, 1, channel_axis=-1)
     if right is not None and left is None:
-        return _times_matrix(node, right, 0, channel_axis=-2)
+        return _times_matrix(node, right, frame, 0, channel_axis=-2)
     raise LiftError("not-affine", "MatMul multiplies two values that depend on the input")
 
 
-def _times_matrix(node: NodeView, value: Value, index: int, *, channel_axis: int) -> Value:
+def _times_matrix(node: NodeView, value: Value, frame: Frame, index: int, *, channel_axis: int) -> Value:
     """The value through the constant matrix at an input of MatMul."""
     dims = node.constant_shape(index)
     if len(dims) < 2 or len(dims) > value.rank or any(size != 1 for size in dims[:-2]):
@@ -57,4 +57,4 @@ def _times_matrix(node: NodeView, value: Value, index: int, *, channel_axis: int
         matrix = node.constant(index).reshape(dims[-2:])
         return (matrix if index == 0 else matrix.T).reshape(geometry.kernel_dims)
 
-    return value.then(AffineConv.deferred(geometry, kernel).compose(value.conv), "MatMul")
+    return value.through(AffineConv.deferred(geometry, kernel), frame.sizes, "MatMul")

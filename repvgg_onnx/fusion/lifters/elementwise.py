@@ -35,7 +35,7 @@ def lift_mean(node: NodeView, operands: Operands, frame: Frame) -> Value:
 def lift_mul(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales by a constant on either side."""
     value, constant = _value_and_constant(node, operands)
-    return value.mapped(value.conv.scale(value.per_channel(constant)))
+    return value.scale(value.per_channel(constant))
 
 
 @lifter("Div", attributes=LEGACY)
@@ -47,14 +47,14 @@ def lift_div(node: NodeView, operands: Operands, frame: Frame) -> Value:
     divisor = value.per_channel(constant)
     if np.any(divisor == 0):
         raise LiftError("division-by-zero", "Div divides by a constant with zeros in it")
-    return value.mapped(value.conv.scale(1.0 / divisor))
+    return value.scale(1.0 / divisor)
 
 
 @lifter("Neg", values=[0])
 def lift_neg(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales by −1."""
     value = the_value(operands)
-    return value.mapped(value.conv.scale(-1.0))
+    return value.scale(-1.0)
 
 
 @lifter("Identity", values=[0])
@@ -89,7 +89,7 @@ def _linear(node: NodeView, operands: Operands, frame: Frame, signs: Sequence[fl
     """The signed sum of all inputs: values first, and then what constants add."""
     _require_modern(node)
     values = [
-        value if sign == 1.0 else value.mapped(value.conv.scale(sign))
+        value if sign == 1.0 else value.scale(sign)
         for value, sign in zip(operands, signs, strict=True)
         if value is not None
     ]
@@ -97,7 +97,7 @@ def _linear(node: NodeView, operands: Operands, frame: Frame, signs: Sequence[fl
     offsets: list[Array] = [
         total.per_channel(node.constant(index)) * signs[index] for index, value in enumerate(operands) if value is None
     ]
-    return total.mapped(total.conv.shift(np.sum(offsets, axis=0))) if offsets else total
+    return total.shift(np.sum(offsets, axis=0)) if offsets else total
 
 
 def _value_and_constant(node: NodeView, operands: Operands) -> tuple[Value, Array]:

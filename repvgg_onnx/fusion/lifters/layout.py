@@ -38,7 +38,7 @@ def lift_pad(node: NodeView, operands: Operands, frame: Frame) -> Value:
     ones = (1,) * rank
     place = Geometry(value.channels, value.channels, value.channels, ones, ones, (*begins[2:], *ends[2:]), ones)
     pad = AffineConv.deferred(place, lambda: np.ones(place.kernel_dims))
-    return value.mapped(pad.compose(value.conv))
+    return value.through(pad, frame.sizes)
 
 
 def _padding_value(node: NodeView) -> float:

@@ -21,8 +21,8 @@ def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -
     gain, offset = gain_and_offset(node)
     if gain.shape != (value.channels,):
         raise LiftError("bad-attribute", f"BatchNormalization has statistics of shape {list(gain.shape)}")
-    terms = ("BN",) if value.terms == IDENTITY else value.terms
-    return value.mapped(value.conv.scale(gain).shift(offset), terms)
+    normalized = value.scale(gain).shift(offset)
+    return normalized.named(["BN"]) if value.terms == IDENTITY else normalized
 
 
 def gain_and_offset(node: NodeView) -> tuple[Array, Array]:

@@ -28,4 +28,4 @@ def lift_average_pool(node: NodeView, operands: Operands, frame: Frame) -> Value
     channels = value.channels
     geometry = Geometry(channels, channels, channels, kernel_shape, place.strides, place.pads, place.dilations)
     box = AffineConv.deferred(geometry, lambda: np.full(geometry.kernel_dims, 1.0 / math.prod(kernel_shape)))
-    return value.then(box.compose(value.conv), f"{'x'.join(map(str, kernel_shape))} AveragePool")
+    return value.through(box, frame.sizes, f"{'x'.join(map(str, kernel_shape))} AveragePool")

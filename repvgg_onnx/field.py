@@ -1,0 +1,96 @@
+"""Additive terms that differ from position to position: what a bias becomes behind zero padding.
+
+``conv(x) + bias`` followed by a padded convolution is no single kernel and bias, because the padding is zero where the
+bias is not. It is a kernel and a field: the second convolution's view of the bias inside and the zeros around it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repvgg_onnx.algebra import AffineConv, Array, spatial
+from repvgg_onnx.errors import GeometryError
+from repvgg_onnx.geometry import Geometry, Lattice
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """A term for each channel and position, computed when it is read.
+
+    Attributes:
+        size: spatial size.
+        read: gives the term, c  *size.
+    """
+
+    size: tuple[int, ...]
+    read: Callable[[], Array]
+
+
+def uniform(bias: Array, size: Sequence[int]) -> Array:
+    """The bias at every position: c  *size."""
+    return np.broadcast_to(bias.reshape(-1, *(1,) * len(size)), (len(bias), *size))
+
+
+def convolve(conv: AffineConv, values: Array) -> Array:
+    """The map without its bias, applied to one example with zeros around it.
+
+    Args:
+        conv: not transposed.
+        values: c_in  *size.
+
+    Returns:
+        c_out  *output size.
+
+    Raises:
+        GeometryError: the map is transposed.
+    """
+    geometry = conv.geometry
+    if geometry.transposed:
+        raise GeometryError("transposed", "a transposed convolution makes no field of a bias")
+    pads = zip(geometry.pads[: geometry.rank], geometry.pads[geometry.rank :], strict=True)
+    padded = np.pad(values, [(0, 0), *pads])
+    padded = padded.reshape(geometry.group, -1, *padded.shape[1:])
+    size = tuple(length or 0 for length in geometry.output_size(values.shape[1:]))
+    kernel = conv.kernel.reshape(geometry.group, -1, *geometry.kernel_dims[1:])
+    total = np.zeros((geometry.group, geometry.c_out // geometry.group, *size))
+    for tap in np.ndindex(*geometry.kernel_shape):
+        weights = kernel[spatial(tap)]
+        total += np.einsum("goi,gi...->go...", weights, padded[spatial(_seen(geometry, tap, size))])
+    return total.reshape(geometry.c_out, *size)
+
+
+def reached(geometry: Geometry, size: Sequence[int]) -> NDArray[np.bool_]:
+    """Which output positions read any position of an input of this size; the others see padding only.
+
+    Args:
+        geometry: of a map that is not transposed.
+        size: spatial input size.
+
+    Returns:
+        bool, *output size.
+    """
+    outputs = geometry.output_size(size)
+    axes = zip(geometry.lattices, geometry.strides, size, outputs, strict=True)
+    inside = [_inside(lattice, stride, length or 0, count or 0) for lattice, stride, length, count in axes]
+    mask: NDArray[np.bool_] = np.ones([len(flags) for flags in inside], dtype=np.bool_)
+    for axis, flags in enumerate(inside):
+        np.logical_and(mask, flags.reshape(*(-1 if axis == other else 1 for other in range(len(inside)))), out=mask)
+    return mask
+
+
+def _inside(lattice: Lattice, stride: int, length: int, count: int) -> NDArray[np.bool_]:
+    """For each output position along one axis whether some tap is inside the input."""
+    positions = np.arange(count)[:, None] * stride + lattice.start + np.arange(lattice.count) * lattice.step
+    flags: NDArray[np.bool_] = np.logical_or.reduce((positions >= 0) & (positions < length), axis=1)
+    return flags
+
+
+def _seen(geometry: Geometry, tap: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
+    """What one tap reads of the padded input, one slice an axis."""
+    starts = [index * dilation for index, dilation in zip(tap, geometry.dilations, strict=True)]
+    return tuple(
+        slice(start, start + stride * (count - 1) + 1, stride)
+        for start, stride, count in zip(starts, geometry.strides, size, strict=True)
+    )
