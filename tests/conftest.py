@@ -4,6 +4,13 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+# Before torch and onnxruntime are loaded; workers of a parallel run inherit it. One thread per worker, and large
+# buffers are kept: a third of the time of the largest networks would go into page faults.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4294967296")
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "34359738368")
+os.environ.setdefault("MALLOC_TOP_PAD_", "67108864")
+
 settings.register_profile(
     "default",
     deadline=None,

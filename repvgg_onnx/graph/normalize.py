@@ -38,6 +38,7 @@ def inline_functions(model: onnx.ModelProto, op_types: frozenset[str]) -> onnx.M
     Raises:
         ModelError: the functions call each other in a circle or cannot be inlined.
     """
+    _require_no_circle(model)
     wanted = _functions_with(model, op_types)
     if not wanted:
         return model
@@ -87,6 +88,21 @@ def tensor_types(graph: onnx.GraphProto) -> dict[str, TensorType]:
     for tensor in graph.initializer:
         types[tensor.name] = TensorType(tensor.data_type, tuple(tensor.dims))
     return types
+
+
+def _require_no_circle(model: onnx.ModelProto) -> None:
+    """Makes sure that no function calls itself, however far around: inlining it would never end."""
+    calls = {
+        (function.domain, function.name): {(node.domain, node.op_type) for node in function.node}
+        for function in model.functions
+    }
+    while calls:
+        leaves = {name for name, called in calls.items() if not called & calls.keys()}
+        if not leaves:
+            raise ModelError(
+                f"its functions call each other in a circle: {', '.join(name for _, name in sorted(calls))}"
+            )
+        calls = {name: called for name, called in calls.items() if name not in leaves}
 
 
 def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tuple[str, str]]:
