@@ -7,15 +7,13 @@ integers only; the numbers are made once, when a region is folded.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from repvgg_onnx.errors import GeometryError
 from repvgg_onnx.geometry import Geometry, Lattice, Size, check_chain, compose_geometry, stack_geometry, sum_geometry
-
-Array = NDArray[np.float64]
+from repvgg_onnx.kernels import Array, Part, carry_bias, compose_kernels, stack_kernels, sum_kernels
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +31,7 @@ class AffineConv:
     geometry: Geometry
     _read_kernel: Callable[[], Array]
     _read_bias: Callable[[], Array]
+    _read_majorant: "Callable[[], AffineConv] | None"
 
     def __init__(
         self,
@@ -76,11 +75,22 @@ class AffineConv:
 
     @classmethod
     def deferred(
-        cls, geometry: Geometry, kernel: Callable[[], Array], bias: Callable[[], Array] | None = None
+        cls,
+        geometry: Geometry,
+        kernel: Callable[[], Array],
+        bias: Callable[[], Array] | None = None,
+        majorant: "Callable[[], AffineConv] | None" = None,
     ) -> "AffineConv":
-        """A map whose arrays are computed when they are read; no bias means zeros."""
+        """A map whose arrays are computed when they are read.
+
+        Args:
+            geometry: known at once.
+            kernel: gives the kernel.
+            bias: gives the bias; None for zeros.
+            majorant: gives the majorant; None for the map's own with absolute values.
+        """
         made = cls.__new__(cls)
-        made._set(geometry, kernel, bias or (lambda: np.zeros(geometry.c_out)))
+        made._set(geometry, kernel, bias or (lambda: np.zeros(geometry.c_out)), majorant)
         return made
 
     @classmethod
@@ -89,10 +99,17 @@ class AffineConv:
         geometry = Geometry.pointwise(channels, channels, channels, rank)
         return cls.deferred(geometry, lambda: np.ones(geometry.kernel_dims))
 
-    def _set(self, geometry: Geometry, kernel: Callable[[], Array], bias: Callable[[], Array]) -> None:
+    def _set(
+        self,
+        geometry: Geometry,
+        kernel: Callable[[], Array],
+        bias: Callable[[], Array],
+        majorant: "Callable[[], AffineConv] | None" = None,
+    ) -> None:
         object.__setattr__(self, "geometry", geometry)
         object.__setattr__(self, "_read_kernel", kernel)
         object.__setattr__(self, "_read_bias", bias)
+        object.__setattr__(self, "_read_majorant", majorant)
 
     @property
     def kernel(self) -> Array:
@@ -103,6 +120,24 @@ class AffineConv:
     def bias(self) -> Array:
         """The additive term, c_out."""
         return self._read_bias()
+
+    @property
+    def majorant(self) -> "AffineConv":
+        """The same steps with absolute values: what rounding errors on the way are proportional to.
+
+        Applied to ``|x|`` it bounds every intermediate result of any order of evaluation, cancellations included.
+
+        Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: a running error analysis replaces
+            each term by its absolute value.
+        """
+        if self._read_majorant is not None:
+            return self._read_majorant()
+        return AffineConv.deferred(self.geometry, lambda: np.abs(self.kernel), lambda: np.abs(self.bias))
+
+    @property
+    def part(self) -> Part:
+        """The kernel, still to be read, with its geometry."""
+        return Part(self.geometry, self._read_kernel)
 
     @property
     def has_bias(self) -> bool:
@@ -117,16 +152,31 @@ class AffineConv:
         """
         factors = np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.geometry.c_out,))
         column = factors.reshape(-1, *(1,) * (self.geometry.rank + 1))
-        return AffineConv.deferred(self.geometry, lambda: self.kernel * column, lambda: self.bias * factors)
+        return AffineConv.deferred(
+            self.geometry,
+            lambda: self.kernel * column,
+            lambda: self.bias * factors,
+            lambda: self.majorant.scale(np.abs(factors)),
+        )
 
-    def shift(self, offset: ArrayLike) -> "AffineConv":
+    def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "AffineConv":
         """This map and then one additive term per output channel (or one for all).
 
         Args:
             offset: c_out, or a scalar.
+            magnitude: what the term's own rounding errors are proportional to, where that is more than its size.
         """
         terms = np.asarray(offset, dtype=np.float64)
-        return AffineConv.deferred(self.geometry, self._read_kernel, lambda: self.bias + terms)
+        return AffineConv.deferred(
+            self.geometry,
+            self._read_kernel,
+            lambda: self.bias + terms,
+            lambda: self.majorant.shift(np.abs(terms if magnitude is None else np.asarray(magnitude))),
+        )
+
+    def without_bias(self) -> "AffineConv":
+        """This map without its additive term."""
+        return AffineConv.deferred(self.geometry, self._read_kernel, None, lambda: self.majorant.without_bias())
 
     def add(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
         """The sum of maps of the same input, taps aligned by position.
@@ -142,8 +192,9 @@ class AffineConv:
         geometry = sum_geometry([term.geometry for term in terms], size)
         return AffineConv.deferred(
             geometry,
-            lambda: _sum_kernels(geometry, terms),
+            lambda: sum_kernels(geometry, [term.part for term in terms]),
             lambda: np.sum([term.bias for term in terms], axis=0),
+            lambda: self.majorant.add(*(term.majorant for term in others), size=size),
         )
 
     def compose(self, inner: "AffineConv") -> "AffineConv":
@@ -158,7 +209,10 @@ class AffineConv:
         uneven = any(self.geometry.pads) or self.geometry.transposed  # some outputs do not see every tap
         geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=uneven and inner.has_bias)
         return AffineConv.deferred(
-            geometry, lambda: _composed_kernel(geometry, self, inner), lambda: _composed_bias(self, inner)
+            geometry,
+            lambda: compose_kernels(geometry, self.part, inner.part),
+            lambda: self.bias + carry_bias(self.part, inner.bias) if inner.has_bias else self.bias,
+            lambda: self.majorant.compose(inner.majorant),
         )
 
     def stack(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
@@ -175,8 +229,9 @@ class AffineConv:
         geometry = stack_geometry([term.geometry for term in terms], size)
         return AffineConv.deferred(
             geometry,
-            lambda: _stacked_kernel(geometry, terms),
+            lambda: stack_kernels(geometry, [term.part for term in terms]),
             lambda: np.concatenate([term.bias for term in terms]),
+            lambda: self.majorant.stack(*(term.majorant for term in others), size=size),
         )
 
     def select(self, channels: slice) -> "AffineConv":
@@ -189,7 +244,12 @@ class AffineConv:
         if not count:
             raise GeometryError("channels-differ", "no channel is left")
         geometry = replace(self.geometry, c_out=count, group=1)
-        return AffineConv.deferred(geometry, lambda: self.regroup(1).kernel[channels], lambda: self.bias[channels])
+        return AffineConv.deferred(
+            geometry,
+            lambda: self.regroup(1).kernel[channels],
+            lambda: self.bias[channels],
+            lambda: self.majorant.select(channels),
+        )
 
     def regroup(self, group: int) -> "AffineConv":
         """The same map with fewer groups.
@@ -220,87 +280,6 @@ class AffineConv:
         return self._on(self.geometry.with_lattices(grown, self.geometry.slack))
 
     def _on(self, geometry: Geometry) -> "AffineConv":
-        return AffineConv.deferred(geometry, lambda: _sum_kernels(geometry, (self,)), lambda: self.bias)
-
-
-def _sum_kernels(geometry: Geometry, terms: Sequence[AffineConv]) -> Array:
-    """Sum of the terms' kernels, each placed at its taps and its groups."""
-    total = np.zeros(geometry.kernel_dims)
-    for term in terms:
-        part = term.geometry
-        slots = tuple(axis.slots_of(own) for axis, own in zip(geometry.lattices, part.lattices, strict=True))
-        blocks = _diagonal_blocks(total, geometry.group, part.group)
-        blocks[spatial(slots)] += term.kernel.reshape(*blocks.shape[:4], *part.kernel_shape)
-    return total
-
-
-def _stacked_kernel(geometry: Geometry, terms: Sequence[AffineConv]) -> Array:
-    """The terms' dense kernels below each other, each placed at its taps."""
-    total = np.zeros(geometry.kernel_dims)
-    start = 0
-    for term in terms:
-        place = replace(geometry, c_out=term.geometry.c_out)
-        total[start : start + place.c_out] = _sum_kernels(place, (term,))
-        start += place.c_out
-    return total
-
-
-def _diagonal_blocks(kernel: Array, group: int, parts: int) -> Array:
-    """A writable view of the blocks that ``parts`` groups fill: group  parts/group  c_out/parts  c_in/parts  *k."""
-    fold = parts // group
-    c_out, width = kernel.shape[:2]
-    blocks = kernel.reshape(group, fold, c_out // parts, fold, width // fold, *kernel.shape[2:])
-    diagonal: Array = np.einsum("gaoai...->gaoi...", blocks)
-    return diagonal
-
-
-def _composed_kernel(geometry: Geometry, outer: AffineConv, inner: AffineConv) -> Array:
-    """Kernel of ``outer`` after ``inner``: at each outer tap a product over the channels between them."""
-    if inner.geometry.is_diagonal:
-        return _scale_inputs(outer, inner.kernel.reshape(-1))
-    over, under = (_split(part.regroup(geometry.group).kernel, geometry.group) for part in (outer, inner))
-    total = np.zeros(geometry.kernel_dims)
-    blocks = _split(total, geometry.group)
-    columns = under.reshape(*under.shape[:2], -1)
-    for tap in np.ndindex(*outer.geometry.kernel_shape):
-        product = over[spatial(tap)] @ columns
-        slots = _composed_slots(geometry, outer.geometry, inner.geometry, tap)
-        blocks[spatial(slots)] += product.reshape(*blocks.shape[:3], *inner.geometry.kernel_shape)
-    return total
-
-
-def _composed_slots(geometry: Geometry, outer: Geometry, inner: Geometry, tap: Sequence[int]) -> tuple[slice, ...]:
-    """Where the inner kernel lands in the composition when it is seen through one outer tap."""
-    axes = zip(geometry.lattices, outer.lattices, inner.lattices, inner.strides, tap, strict=True)
-    return tuple(
-        whole.slots_of(Lattice((over.start + index * over.step) * stride + under.start, under.step, under.count))
-        for whole, over, under, stride, index in axes
-    )
-
-
-def _composed_bias(outer: AffineConv, inner: AffineConv) -> Array:
-    """Bias of ``outer`` after ``inner``: what the outer kernel makes of the inner bias, wherever it is not padding."""
-    if not inner.has_bias:
-        return outer.bias
-    group = outer.geometry.group
-    reach = _split(outer.kernel, group).sum(axis=tuple(range(3, 3 + outer.geometry.rank)))
-    carried = np.einsum("goi,gi->go", reach, inner.bias.reshape(group, -1)).reshape(-1)
-    total: Array = outer.bias + carried
-    return total
-
-
-def _scale_inputs(outer: AffineConv, gain: Array) -> Array:
-    """The kernel that reads each input channel through a gain."""
-    group, rank = outer.geometry.group, outer.geometry.rank
-    scaled: Array = _split(outer.kernel, group) * gain.reshape(group, 1, -1, *(1,) * rank)
-    return scaled.reshape(outer.geometry.kernel_dims)
-
-
-def spatial(index: Sequence[int | slice]) -> Any:
-    """An index into the spatial axes, which come last."""
-    return (Ellipsis, *index)
-
-
-def _split(kernel: Array, group: int) -> Array:
-    """The kernel with its groups as a first axis: group  c_out/group  c_in/group  *k."""
-    return kernel.reshape(group, -1, *kernel.shape[1:])
+        return AffineConv.deferred(
+            geometry, lambda: sum_kernels(geometry, [self.part]), lambda: self.bias, lambda: self.majorant._on(geometry)
+        )

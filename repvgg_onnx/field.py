@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from repvgg_onnx.algebra import AffineConv, Array, spatial
+from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError
 from repvgg_onnx.geometry import Geometry, Lattice
+from repvgg_onnx.kernels import Array, spatial
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +23,12 @@ class Field:
     Attributes:
         size: spatial size.
         read: gives the term, c  *size.
+        read_majorant: gives what the term's rounding errors are proportional to, c  *size.
     """
 
     size: tuple[int, ...]
     read: Callable[[], Array]
+    read_majorant: Callable[[], Array]
 
 
 def uniform(bias: Array, size: Sequence[int]) -> Array:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
-from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.value import Value
 from repvgg_onnx.geometry import Geometry
+from repvgg_onnx.kernels import Array
 
 
 @dataclass(frozen=True, eq=False)

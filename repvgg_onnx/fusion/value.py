@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from repvgg_onnx.algebra import AffineConv, Array
+from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError, LiftError
 from repvgg_onnx.field import Field, convolve, uniform
 from repvgg_onnx.geometry import Size
+from repvgg_onnx.kernels import Array
 
 IDENTITY = ("identity",)
 
@@ -70,9 +71,9 @@ class Value:
         field = self._field_by(lambda term: term * factors.reshape(-1, *(1,) * (term.ndim - 1)))
         return replace(self, conv=self.conv.scale(factors), field=field)
 
-    def shift(self, offset: ArrayLike) -> "Value":
-        """The value plus one term per channel, or one for all."""
-        return replace(self, conv=self.conv.shift(offset))
+    def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "Value":
+        """The value plus one term per channel, or one for all; the arguments are AffineConv.shift's."""
+        return replace(self, conv=self.conv.shift(offset, magnitude))
 
     def through(self, outer: AffineConv, sizes: Size, step: str | None = None) -> "Value":
         """The value after another map.
@@ -96,16 +97,26 @@ class Value:
                 raise
         if size is None:
             raise GeometryError("sizes-unknown", "a term that differs by position needs a fixed input size")
-        linear = outer.compose(self.conv.shift(-self.conv.bias))
+        linear = outer.compose(self.conv.without_bias())
         outputs = tuple(length or 0 for length in outer.geometry.output_size(size))
         if min(outputs, default=1) < 1:
             raise GeometryError("sizes-differ", f"a kernel is larger than its input of size {list(size)}")
-        return replace(self._stepped(linear, step), field=Field(outputs, lambda: convolve(outer, self.offsets(size))))
+        field = Field(
+            outputs,
+            lambda: convolve(outer, self.offsets(size)),
+            lambda: convolve(outer.majorant, self.offset_majorant(size)),
+        )
+        return replace(self._stepped(linear, step), field=field)
 
     def offsets(self, size: Sequence[int]) -> Array:
         """Everything that is added, bias and field: c  *size."""
         total: Array = uniform(self.conv.bias, size)
         return total if self.field is None else total + self.field.read()
+
+    def offset_majorant(self, size: Sequence[int]) -> Array:
+        """What the rounding errors of everything that is added are proportional to: c  *size."""
+        total: Array = uniform(self.conv.majorant.bias, size)
+        return total if self.field is None else total + self.field.read_majorant()
 
     def select(self, channels: slice) -> "Value":
         """Some of the channels."""
@@ -158,8 +169,8 @@ class Value:
         """The field with its terms changed, still computed when read."""
         if self.field is None:
             return None
-        read = self.field.read
-        return Field(self.field.size, lambda: change(read()))
+        old = self.field
+        return Field(old.size, lambda: change(old.read()), lambda: np.abs(change(old.read_majorant())))
 
     def _size(self, sizes: Size) -> tuple[int, ...] | None:
         """Spatial size of this tensor, None where it is not known."""
@@ -194,8 +205,16 @@ def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     _require_one_order(values)
     conv = first.conv.add(*(value.conv for value in others), size=sizes)
     fields = [value.field for value in values if value.field is not None]
-    field = Field(fields[0].size, lambda: np.sum([each.read() for each in fields], axis=0)) if fields else None
+    field = _sum_fields(fields) if fields else None
     return replace(first, conv=conv, terms=tuple(term for value in values for term in value.terms), field=field)
+
+
+def _sum_fields(fields: Sequence[Field]) -> Field:
+    return Field(
+        fields[0].size,
+        lambda: np.sum([each.read() for each in fields], axis=0),
+        lambda: np.sum([each.read_majorant() for each in fields], axis=0),
+    )
 
 
 def stack_values(values: Sequence[Value], sizes: Size) -> Value:

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.field import Field, reached, uniform
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.graph.view import NodeView
+from repvgg_onnx.kernels import Array
 
 ROUNDINGS = 8  # float32 roundings by which a border that was computed on its own may miss the bias inside
 
@@ -73,8 +73,8 @@ def _with_offsets(value: Value, offsets: Array, seen: NDArray[np.bool_]) -> Valu
     size = offsets.shape[1:]
     inside = np.argmax(seen)  # the first position, where none depends on the input
     bias = offsets.reshape(len(offsets), -1)[:, inside]
-    linear = value.conv.shift(-value.conv.bias)
+    linear = value.conv.without_bias()
     tolerance = ROUNDINGS * np.finfo(np.float32).eps * np.abs(offsets).max(initial=0.0)
     if np.abs(offsets - uniform(bias, size)).max(initial=0.0) <= tolerance:
         return replace(value, conv=linear.shift(bias), field=None)
-    return replace(value, conv=linear, field=Field(size, lambda: offsets))
+    return replace(value, conv=linear, field=Field(size, lambda: offsets, lambda: np.abs(offsets)))

@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 
-from repvgg_onnx.algebra import AffineConv, Array
+from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
+from repvgg_onnx.kernels import Array
 
 CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 

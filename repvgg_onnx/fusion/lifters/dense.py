@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from repvgg_onnx.algebra import AffineConv, Array
+from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter
 from repvgg_onnx.fusion.value import Frame, Value, sum_values
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
+from repvgg_onnx.kernels import Array
 
 
 @lifter("Gemm", values=[0, 2], weighs=True, attributes=("alpha", "beta", "broadcast", "transA", "transB"))

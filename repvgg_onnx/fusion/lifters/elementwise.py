@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value, sum_values
 from repvgg_onnx.graph.view import NodeView
+from repvgg_onnx.kernels import Array
 
 LEGACY = ("axis", "broadcast", "consumed_inputs")  # opset 6 and before; an axis there changes the meaning
 

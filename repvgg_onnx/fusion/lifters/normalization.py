@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from repvgg_onnx.algebra import Array
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
 from repvgg_onnx.graph.view import NodeView
+from repvgg_onnx.kernels import Array
 
 BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial", "training_mode")
 
@@ -18,15 +18,15 @@ def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -
     value = the_value(operands)
     if value.axis_meaning(1) != 1:
         raise LiftError("layout", "BatchNormalization reads axis 1 as channels, and the value has them elsewhere")
-    gain, offset = gain_and_offset(node)
+    gain, offset, magnitude = gain_and_offset(node)
     if gain.shape != (value.channels,):
         raise LiftError("bad-attribute", f"BatchNormalization has statistics of shape {list(gain.shape)}")
-    normalized = value.scale(gain).shift(offset)
+    normalized = value.scale(gain).shift(offset, magnitude)
     return normalized.named(["BN"]) if value.terms == IDENTITY else normalized
 
 
-def gain_and_offset(node: NodeView) -> tuple[Array, Array]:
-    """``gamma / sqrt(var + epsilon)`` and ``beta − mean · gain``, c each.
+def gain_and_offset(node: NodeView) -> tuple[Array, Array, Array]:
+    """``gamma / sqrt(var + epsilon)``, ``beta − mean · gain``, and the sum of its terms' sizes, c each.
 
     Raises:
         LiftError: a statistic is not constant, or the variance plus epsilon is not positive.
@@ -38,7 +38,7 @@ def gain_and_offset(node: NodeView) -> tuple[Array, Array]:
     if not np.all(var + epsilon > 0):
         raise LiftError("bad-variance", "BatchNormalization has a variance that, with epsilon, is not positive")
     gain = gamma / np.sqrt(var + epsilon)
-    return gain, beta - mean * gain
+    return gain, beta - mean * gain, np.abs(beta) + np.abs(mean * gain)
 
 
 def _require_inference(node: NodeView) -> None:

@@ -1,0 +1,115 @@
+"""The arrays behind sums, stacks and compositions of affine convolutions: numpy on kernels whose geometry is known."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from repvgg_onnx.geometry import Geometry, Lattice
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One kernel among several.
+
+    Attributes:
+        geometry: where its taps sit.
+        read: gives the kernel, c_out  c_in/group  *k.
+    """
+
+    geometry: Geometry
+    read: Callable[[], Array]
+
+
+def sum_kernels(geometry: Geometry, parts: Sequence[Part]) -> Array:
+    """Sum of the kernels, each placed at its taps and its groups.
+
+    Args:
+        geometry: of the sum; its taps and groups hold those of the parts.
+        parts: read one after the other.
+    """
+    total = np.zeros(geometry.kernel_dims)
+    for part in parts:
+        place = part.geometry
+        slots = tuple(axis.slots_of(own) for axis, own in zip(geometry.lattices, place.lattices, strict=True))
+        blocks = _diagonal_blocks(total, geometry.group, place.group)
+        blocks[spatial(slots)] += part.read().reshape(*blocks.shape[:4], *place.kernel_shape)
+    return total
+
+
+def stack_kernels(geometry: Geometry, parts: Sequence[Part]) -> Array:
+    """The kernels below each other as one dense kernel, each placed at its taps."""
+    total = np.zeros(geometry.kernel_dims)
+    start = 0
+    for part in parts:
+        place = replace(geometry, c_out=part.geometry.c_out)
+        total[start : start + place.c_out] = sum_kernels(place, [part])
+        start += place.c_out
+    return total
+
+
+def compose_kernels(geometry: Geometry, outer: Part, inner: Part) -> Array:
+    """Kernel of one map after another: at each outer tap a product over the channels between them."""
+    if inner.geometry.is_diagonal:
+        return _scale_inputs(outer, inner.read().reshape(-1))
+    over, under = (_regrouped(part, geometry.group) for part in (outer, inner))
+    total = np.zeros(geometry.kernel_dims)
+    blocks = _split(total, geometry.group)
+    columns = under.reshape(*under.shape[:2], -1)
+    for tap in np.ndindex(*outer.geometry.kernel_shape):
+        product = over[spatial(tap)] @ columns
+        slots = _composed_slots(geometry, outer.geometry, inner.geometry, tap)
+        blocks[spatial(slots)] += product.reshape(*blocks.shape[:3], *inner.geometry.kernel_shape)
+    return total
+
+
+def carry_bias(outer: Part, bias: Array) -> Array:
+    """What a kernel makes of a bias before it, wherever it does not see padding: c_out."""
+    group = outer.geometry.group
+    reach = _split(outer.read(), group).sum(axis=tuple(range(3, 3 + outer.geometry.rank)))
+    carried: Array = np.einsum("goi,gi->go", reach, bias.reshape(group, -1)).reshape(-1)
+    return carried
+
+
+def spatial(index: Sequence[int | slice]) -> Any:
+    """An index into the spatial axes, which come last."""
+    return (Ellipsis, *index)
+
+
+def _diagonal_blocks(kernel: Array, group: int, parts: int) -> Array:
+    """A writable view of the blocks that ``parts`` groups fill: group  parts/group  c_out/parts  c_in/parts  *k."""
+    fold = parts // group
+    c_out, width = kernel.shape[:2]
+    blocks = kernel.reshape(group, fold, c_out // parts, fold, width // fold, *kernel.shape[2:])
+    diagonal: Array = np.einsum("gaoai...->gaoi...", blocks)
+    return diagonal
+
+
+def _composed_slots(geometry: Geometry, outer: Geometry, inner: Geometry, tap: Sequence[int]) -> tuple[slice, ...]:
+    """Where the inner kernel lands in the composition when it is seen through one outer tap."""
+    axes = zip(geometry.lattices, outer.lattices, inner.lattices, inner.strides, tap, strict=True)
+    return tuple(
+        whole.slots_of(Lattice((over.start + index * over.step) * stride + under.start, under.step, under.count))
+        for whole, over, under, stride, index in axes
+    )
+
+
+def _scale_inputs(outer: Part, gain: Array) -> Array:
+    """The kernel that reads each input channel through a gain."""
+    group, rank = outer.geometry.group, outer.geometry.rank
+    scaled: Array = _split(outer.read(), group) * gain.reshape(group, 1, -1, *(1,) * rank)
+    return scaled.reshape(outer.geometry.kernel_dims)
+
+
+def _regrouped(part: Part, group: int) -> Array:
+    """The kernel in fewer groups, these as a first axis."""
+    return _split(sum_kernels(replace(part.geometry, group=group), [part]), group)
+
+
+def _split(kernel: Array, group: int) -> Array:
+    """The kernel with its groups as a first axis: group  c_out/group  c_in/group  *k."""
+    return kernel.reshape(group, -1, *kernel.shape[1:])
