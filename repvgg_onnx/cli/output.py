@@ -1,6 +1,7 @@
 """Where output goes: reports to stdout, progress to stderr, JSON to its file."""
 
 import contextlib
+import os
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from repvgg_onnx.cli.boundary import about
+from repvgg_onnx.cli.files import sides_of
 from repvgg_onnx.cli.options import STDOUT, Output
 from repvgg_onnx.graph.save import write_bytes
 
@@ -93,15 +95,32 @@ def require_distinct(path: Path, *others: Path | None) -> None:
             raise click.UsageError(f"{path} would overwrite {other}")
 
 
+def require_clean_stdout(path: Path, *, quiet: bool) -> None:
+    """Nothing but the file goes to stdout, where ``path`` is what stdout leads to.
+
+    Args:
+        path: file to write.
+        quiet: whether nothing else is printed.
+
+    Raises:
+        UsageError: something else would be.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        same = os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+        if same and not quiet and not path.samefile(os.devnull):
+            raise click.UsageError(f"{path} is where the report goes too; add --quiet")
+
+
 def protect_models(output: Output, *models: Path | None) -> None:
-    """The JSON report, if it goes to a file, can be written and is none of the models.
+    """The JSON report, if it goes to a file, can be written and is none of the models, nor a side file of one.
 
     Raises:
         UsageError: its folder does not exist, or it is one of them.
     """
     if output.json_path is not None and output.json_path != STDOUT:
         require_folder(Path(output.json_path))
-        require_distinct(Path(output.json_path), *models)
+        sides = (side for model in models if model is not None for side in sides_of(model))
+        require_distinct(Path(output.json_path), *models, *sides)
 
 
 def _same_file(one: Path, other: Path) -> bool:

@@ -1,16 +1,43 @@
 """Path, bytes or ModelProto to a ModelProto that can be trusted to be one."""
 
+import mmap
 import os
-from collections.abc import Iterator
+import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.bodies import tensors_of
+from repvgg_onnx.graph.limits import check_limits
+from repvgg_onnx.graph.storage.external import resolve_all
+from repvgg_onnx.graph.storage.files import TensorFiles
+from repvgg_onnx.graph.storage.tensors import is_external
+from repvgg_onnx.graph.storage.wire import take_out_data
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
+
+LARGEST_FILE = 2**31 - 1  # bytes; protobuf reads no more
+LARGEST_AT_ONCE = 2**16  # bytes of an external tensor that is loaded even where larger ones are left outside
+
+
+@dataclass(frozen=True, eq=False)
+class OpenModel:
+    """A model whose large initializers may still be in files, where nobody has read them.
+
+    Attributes:
+        path: its file.
+        model: complete but for initializers of the main graph.
+        files: where those are.
+        sides: the side files that the file needs.
+    """
+
+    path: Path
+    model: onnx.ModelProto
+    files: TensorFiles
+    sides: frozenset[Path] = frozenset()
 
 
 def load_model(source: ModelLike) -> onnx.ModelProto:
@@ -20,54 +47,75 @@ def load_model(source: ModelLike) -> onnx.ModelProto:
         source: a file, the bytes of one, or a model, which is returned as it is.
 
     Raises:
-        ModelError: the source is missing, is no ONNX model, is newer than the installed onnx, or lacks a side file.
+        ModelError: the source is missing, is no ONNX model, is newer than the installed onnx, declares more than it
+            holds, or needs a side file that is missing, unsafe or of another size.
     """
     if isinstance(source, onnx.ModelProto | bytes):
         model = source if isinstance(source, onnx.ModelProto) else _parse(source)
-        _check_versions(model)
+        _check(model)
         if has_external_data(model):
             raise ModelError("keeps tensors in side files, which only the path of the model leads to")
         return model
-    return _load_file(Path(source))
+    opened = open_model(source)
+    opened.files.load_all(opened.model)
+    return opened.model
+
+
+def open_model(path: str | os.PathLike[str]) -> OpenModel:
+    """The model in a file, its large initializers checked and left where they are.
+
+    Raises:
+        ModelError: as for ``load_model``.
+    """
+    path = Path(path)
+    content = _map(path)
+    slim = take_out_data(content)
+    if slim is not None:
+        model = _parse(slim.data)
+        if sum(map(is_external, tensors_of(model))) == slim.taken:
+            _check(model)
+            return OpenModel(path, model, TensorFiles(path.parent, content))
+    model = _parse(bytes(content))
+    _check(model)
+    files = TensorFiles(path.parent)
+    initializers = sum(map(is_external, model.graph.initializer))
+    outside = resolve_all(tensors_of(model), path.parent)
+    for number, (tensor, place) in enumerate(outside):
+        if number >= initializers or place.length <= LARGEST_AT_ONCE:
+            files.load(tensor)
+    return OpenModel(path, model, files, frozenset(place.path for _, place in outside))
 
 
 def has_external_data(source: ModelLike) -> bool:
     """Whether some tensor of the model lives in a side file."""
     if isinstance(source, onnx.ModelProto):
-        return any(map(uses_external_data, _tensors(source.graph)))
+        return any(map(is_external, tensors_of(source)))
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     return has_external_data(_parse(data))
 
 
-def _load_file(path: Path) -> onnx.ModelProto:
-    model = _parse(_read(path))
-    _check_versions(model)
+def _map(path: Path) -> memoryview:
+    """The bytes of a file, which are read when they are looked at."""
     try:
-        load_external_data_for_model(model, str(path.parent or Path()))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"external data cannot be read: {_one_line(error)}") from error
-    return model
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Initializers and attribute tensors, of subgraphs too."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelError("is a directory, not an ONNX file")
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError("is not a regular file")
+        if status.st_size > LARGEST_FILE:
+            raise ModelError("is larger than 2 GB, which no ONNX file can be; its tensors belong in a side file")
+        with path.open("rb") as stream:
+            mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else b""
+        return memoryview(mapped)
     except FileNotFoundError as error:
         raise ModelError("no such file") from error
-    except IsADirectoryError as error:
-        raise ModelError("is a directory, not an ONNX file") from error
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _check(model: onnx.ModelProto) -> None:
+    _check_versions(model)
+    check_limits(model)
 
 
 def _parse(data: bytes) -> onnx.ModelProto:
@@ -93,7 +141,3 @@ def _check_versions(model: onnx.ModelProto) -> None:
     if model.ir_version > onnx.IR_VERSION:
         known = f"the installed onnx {onnx.__version__} knows up to {onnx.IR_VERSION}"
         raise ModelError(f"has IR version {model.ir_version}, and {known}")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

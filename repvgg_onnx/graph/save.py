@@ -1,52 +1,39 @@
-"""ModelProto to file: whole or not at all, and the same bytes for the same model."""
+"""ModelProto to file: whole or not at all, the same bytes for the same model, and no second copy in memory."""
 
+import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import BinaryIO
 
 import onnx
-from google.protobuf.message import EncodeError
-from onnx.external_data_helper import set_external_data
+from onnx.external_data_helper import uses_external_data
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.storage.files import TensorFiles
+from repvgg_onnx.graph.storage.sides import side_name
+from repvgg_onnx.graph.storage.staging import Staging, staging
+from repvgg_onnx.graph.storage.stream import REFERENCE, Piece, content_of, refer, without
 
-# Source: protobuf refuses messages of 2 GiB and more; the rest of the file needs some room beside the tensors.
-LARGEST_FILE = 2**31 - 2**20
+# Source: protobuf refuses messages of 2 GiB and more.
+LARGEST_FILE = 2**31 - 1
 SMALLEST_OUTSIDE = 1024  # bytes; smaller tensors stay in the model file
 PAGE = 4096  # tensors outside begin at multiples of it, so that readers can map them
 
 
 def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, external_data: bool = False) -> None:
-    """The model stands at ``path``; a failure leaves what was there before.
+    """The model stands at ``path``; a failure, or a kill at any instant, leaves what was there before.
 
     Args:
         model: what to write; it is not changed.
         path: target; a symbolic link is followed.
-        external_data: writes the tensors to ``<name>.data`` beside the file; models over 2 GB always do.
+        external_data: writes the tensors to a side file, ``<name>.<hash of the tensors>.data``, beside the file; models
+            over 2 GB always do. The side file of a model that is replaced is deleted unless another model names it.
 
     Raises:
         ModelError: the file cannot be written.
     """
-    target = Path(os.path.realpath(path))
-    if not external_data:
-        data = serialize(model)
-        if data is not None:
-            write_bytes(data, target)
-            return
-    _save_with_side_file(model, target)
-
-
-def serialize(model: onnx.ModelProto) -> bytes | None:
-    """The bytes of the model, the same for the same model; None where one protobuf message cannot hold it."""
-    try:
-        data: bytes = model.SerializeToString(deterministic=True)
-    except (EncodeError, ValueError):
-        return None
-    return data if len(data) <= LARGEST_FILE else None
+    with staging(path) as place:
+        stage_model(model, place, external_data=external_data)
+        place.commit()
 
 
 def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
@@ -55,125 +42,96 @@ def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
     Raises:
         ModelError: the file cannot be written.
     """
-    target = Path(os.path.realpath(path))
-    with _replacing(target) as (temporary,):
-        _write(temporary, data)
+    with staging(path) as place:
+        with place.create(place.file.name) as stream:
+            stream.write(data)
+        place.commit()
 
 
-def _save_with_side_file(model: onnx.ModelProto, target: Path) -> None:
-    side = target.with_name(target.name + ".data")
-    slim = onnx.ModelProto()
-    slim.CopyFrom(model)
-    with _replacing(side, target) as (temporary_side, temporary):
-        with temporary_side.open("wb") as stream:
-            for tensor in slim.graph.initializer:
-                _move_out(tensor, stream, side.name)
-            _sync(stream)
-        rest = serialize(slim)
-        if rest is None:
-            raise ModelError("cannot be written: more than 2 GB of it are no initializers")
-        _write(temporary, rest)
+def stage_model(
+    model: onnx.ModelProto, place: Staging, files: TensorFiles | None = None, *, external_data: bool = False
+) -> None:
+    """The model and its side file, if it has one, are in the private folder, ready to be read and to be committed.
+
+    Args:
+        model: what to write; it is not changed.
+        place: where.
+        files: what the model's references to other files are read from; None leaves them as they are.
+        external_data: as for ``save_model``.
+
+    Raises:
+        ModelError: it cannot be written, or a file that it refers to cannot be read.
+    """
+    content = content_of(model, [_inside(tensor, files) for tensor in model.graph.initializer])
+    if external_data or content.size > LARGEST_FILE:
+        content = content_of(model, _move_out(model, place, files))
+    if content.size > LARGEST_FILE:
+        raise ModelError("cannot be written: more than 2 GB of it are no initializers")
+    with place.create(place.file.name) as stream:
+        content.write(stream)
 
 
-def _move_out(tensor: onnx.TensorProto, stream: BinaryIO, location: str) -> None:
-    if not tensor.HasField("raw_data") or len(tensor.raw_data) < SMALLEST_OUTSIDE:
-        return
-    data = tensor.raw_data
-    stream.write(b"\0" * (-stream.tell() % PAGE))
-    offset = stream.tell()
-    stream.write(data)
-    set_external_data(tensor, location, offset=offset, length=len(data))
-    tensor.ClearField("raw_data")
+def _inside(tensor: onnx.TensorProto, files: TensorFiles | None) -> Piece:
+    """The initializer with its data."""
+    if files is None or not uses_external_data(tensor):
+        return Piece(tensor)
+    return Piece(without(tensor, *REFERENCE), files.data(tensor))
 
 
-@contextmanager
-def _replacing(*targets: Path) -> Iterator[list[Path]]:
-    """Temporary files beside the targets: all take the targets' places when the block succeeds, or none does."""
-    temporaries: list[Path] = []
-    try:
-        for target in targets:
-            temporaries.append(_temporary(target))
-        yield temporaries
-        _replace_all(list(zip(temporaries, targets, strict=True)))
-        _sync_folder(targets[0].parent)
-    except OSError as error:
-        raise ModelError(f"cannot be written: {error.strerror or error}") from error
-    finally:
-        for temporary in temporaries:
-            temporary.unlink(missing_ok=True)
+def _move_out(model: onnx.ModelProto, place: Staging, files: TensorFiles | None) -> list[Piece]:
+    """Writes the side file; the initializers, those that are large as references to it."""
+    if place.alone:
+        where = "a device, a pipe or a link into another folder"
+        raise ModelError(f"cannot be written: its tensors need a side file, which would not be found beside {where}")
+    name = f"{place.target.name}.data"
+    with place.create(name) as stream:
+        side = _SideFile(stream)
+        ranges = [side.take(_raw_data(tensor, files)) for tensor in model.graph.initializer]
+    final = side_name(place.target, side.digest)
+    place.rename(name, final)
+    return [
+        _inside(tensor, files) if taken is None else Piece(_reference(tensor, final, *taken))
+        for tensor, taken in zip(model.graph.initializer, ranges, strict=True)
+    ]
 
 
-def _replace_all(pairs: Sequence[tuple[Path, Path]]) -> None:
-    """Renames each file to its target; where one fails, those before get their old content back."""
-    old: list[tuple[Path, Path | None]] = []
-    try:
-        for temporary, target in pairs:
-            _copy_mode(target, temporary)
-            old.append((target, _second_name(target) if len(pairs) > 1 else None))
-            os.replace(temporary, target)
-    except OSError:
-        if len(pairs) > 1:
-            for target, second in old:
-                _restore(target, second)
-        raise
-    finally:
-        for _, second in old:
-            if second is not None:
-                second.unlink(missing_ok=True)
+class _SideFile:
+    """A side file as it grows."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self._length = 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what has been written, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def take(self, data: memoryview | None) -> tuple[int, int] | None:
+        """Writes what is worth it; its offset and length in bytes."""
+        if data is None or len(data) < SMALLEST_OUTSIDE:
+            return None
+        self._write(bytes(-self._length % PAGE))
+        offset = self._length
+        self._write(data)
+        return offset, len(data)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._stream.write(data)
+        self._hash.update(data)
+        self._length += len(data)
 
 
-def _second_name(target: Path) -> Path | None:
-    """Another name beside the file for what it holds now; None where there is no file."""
-    if not target.exists():
-        return None
-    second = _temporary(target)
-    try:
-        second.unlink()
-        os.link(target, second)
-    except OSError:  # a file system without hard links
-        shutil.copy2(target, second)
-    return second
+def _raw_data(tensor: onnx.TensorProto, files: TensorFiles | None) -> memoryview | None:
+    """The data as it is in a file; None where it is somewhere unknown or in the fields of its type."""
+    if uses_external_data(tensor):
+        return None if files is None else files.data(tensor)
+    return memoryview(tensor.raw_data) if tensor.HasField("raw_data") else None
 
 
-def _restore(target: Path, second: Path | None) -> None:
-    if second is None:
-        target.unlink(missing_ok=True)
-    else:
-        os.replace(second, target)
-
-
-def _temporary(target: Path) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    return Path(name)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as stream:
-        stream.write(data)
-        _sync(stream)
-
-
-def _sync(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    with suppress(OSError):  # some file systems cannot sync a folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _copy_mode(target: Path, temporary: Path) -> None:
-    """Gives the new file the old one's mode, or what the process would give a new file."""
-    if target.exists():
-        mode = target.stat().st_mode & 0o7777
-    else:
-        mask = os.umask(0)
-        os.umask(mask)
-        mode = 0o666 & ~mask
-    temporary.chmod(mode)
+def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> onnx.TensorProto:
+    """The tensor with a place in a side file instead of its data."""
+    made = without(tensor, "raw_data", *REFERENCE)
+    refer(made, location, offset, length)
+    return made

@@ -6,7 +6,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from repvgg_onnx import fuse
-from repvgg_onnx.graph import evaluate
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import infer_skeleton, tensor_types
 from tests.models import assert_fuses, assert_refuses, assert_same_outputs, build, feeds, ops
@@ -221,11 +220,13 @@ def test_a_size_below_one_is_a_dynamic_one(size):
         assert fused is model
 
 
-def test_what_is_too_large_is_left_to_the_runtime(monkeypatch):
-    model = scaled_by("n = Constant<value_ints=[4, 1, 1]>()  s = Expand(c, n)", c=(1,))
-    assert len(fuse(model).regions) == 1
-    monkeypatch.setattr(evaluate, "LARGEST_EXPRESSION", 16)
-    assert_refuses(model, "not-constant")
+def test_what_is_too_large_is_left_to_the_runtime():
+    model = scaled_by(
+        "n = Constant<value_ints=[4, 1, 300]>()  e = Expand(c, n)  s = ReduceMax<axes=[2], keepdims=1>(e)",
+        c=(1,),
+    )
+    assert len(fuse(model, max_constant_mb=1).regions) == 1
+    assert not fuse(model, max_constant_mb=0).regions
 
 
 def test_an_initializer_that_a_caller_may_replace_is_no_constant():

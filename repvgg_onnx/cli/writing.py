@@ -1,0 +1,112 @@
+"""Where ``fuse`` writes: to a private folder first, and to the output itself when every check has passed."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from repvgg_onnx.cli.boundary import about
+from repvgg_onnx.cli.files import describe, sides_of
+from repvgg_onnx.cli.options import STDOUT, FuseOptions, Output
+from repvgg_onnx.cli.output import require_clean_stdout, require_distinct, require_folder
+from repvgg_onnx.graph.load import OpenModel
+from repvgg_onnx.graph.save import stage_model
+from repvgg_onnx.graph.storage.staging import Staging, staging, tidy
+from repvgg_onnx.report.model import ModelFile
+
+FUSED_SUFFIX = ".fused.onnx"
+"""What the default name of the output ends in."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A model that is written, and does not stand in its place yet.
+
+    Attributes:
+        target: the place, as the user named it.
+        described: the model, under that name.
+    """
+
+    target: Path
+    described: ModelFile
+    _place: Staging
+
+    @property
+    def file(self) -> Path:
+        """Where it can be read meanwhile."""
+        return self._place.file
+
+    def commit(self) -> None:
+        """The model stands in its place.
+
+        Raises:
+            BadInputError: it cannot be put there; what was there before still is.
+        """
+        with about(self.target):
+            self._place.commit()
+
+
+def target_of(options: FuseOptions, output: Output) -> Path | None:
+    """The file to write, which is the input only if the user said so; None where nothing is to be written.
+
+    Raises:
+        UsageError: it cannot or must not be written.
+    """
+    if options.check:
+        return None
+    if options.in_place:
+        return options.model
+    if options.output is not None:
+        require_folder(options.output)
+        require_clean_stdout(options.output, quiet=output.quiet and output.json_path != STDOUT)
+    target = options.output or options.model.parent / (options.model.stem + FUSED_SUFFIX)
+    require_distinct(target, options.model, *sides_of(options.model))
+    return target
+
+
+@contextmanager
+def drafted(
+    model: onnx.ModelProto | None, source: ModelFile, opened: OpenModel, target: Path | None
+) -> Iterator[Draft | None]:
+    """What is to stand at the target, written beside it, and gone after the block unless it was committed.
+
+    It is None where there is nothing to write: without a target, or where the input would be written over itself.
+
+    Args:
+        model: what was made of the input; None for the input as it is.
+        source: the input.
+        opened: the input, whose files the model may refer to.
+        target: the file to write, if any.
+
+    Raises:
+        BadInputError: it cannot be written.
+    """
+    if target is None:
+        yield None
+        return
+    if model is None and target == opened.path:
+        tidy(target)
+        yield None
+        return
+    with ExitStack() as stack:
+        with about(target):
+            place = stack.enter_context(staging(target))
+            described = _written(model, opened, place) if model is not None else _copied(source, opened, place)
+        yield Draft(target, replace(described, path=str(target)), place)
+
+
+def _written(model: onnx.ModelProto, opened: OpenModel, place: Staging, *, external_data: bool = False) -> ModelFile:
+    stage_model(model, place, opened.files, external_data=external_data)
+    return describe(place.file)
+
+
+def _copied(source: ModelFile, opened: OpenModel, place: Staging) -> ModelFile:
+    """The input byte for byte, unless its side files would be out of reach there."""
+    if opened.sides and not place.target.parent.samefile(opened.files.folder):
+        return _written(opened.model, opened, place, external_data=not place.alone)
+    with opened.path.open("rb") as content, place.create(place.file.name) as stream:
+        shutil.copyfileobj(content, stream)
+    return source

@@ -1,0 +1,31 @@
+"""Models of some size to write, and what stands in a folder."""
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+TEXT = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[1, 48, 5, 7] x) => (float[1, 48, 5, 7] y) {
+    a = Conv <pads = [1, 1, 1, 1]> (x, kernel3)
+    b = Conv (x, kernel1)
+    y = Add (a, b)
+}"""
+LITTLE = 10_000  # bytes; the fused model is larger, so that it gets a side file where this stands for 2 GB
+
+
+def training_model(seed=0):
+    """Two branches to fold, 93 kB."""
+    rng = np.random.default_rng(seed)
+    model = onnx.parser.parse_model(TEXT)
+    for name, size in (("kernel3", 3), ("kernel1", 1)):
+        kernel = rng.standard_normal((48, 48, size, size), np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(kernel, name))
+    return model
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
