@@ -8,8 +8,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.evaluate import AnyArray, dense, run_node
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
+from repvgg_onnx.graph.storage.files import TensorFiles, array_of
 
 RANDOM = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -27,12 +29,16 @@ class Constants:
         opset_imports: opsets of the model, which give its operators their meaning.
         types: inferred types, which make ``Shape(x)`` and ``CastLike(0, x)`` constants.
         outer: constants of the graph around a subgraph.
+        budget: bytes that may be computed.
+        files: where the initializers are that the model only refers to; None where it holds them all.
     """
 
     graph: onnx.GraphProto
     opset_imports: Sequence[onnx.OperatorSetIdProto]
     types: Mapping[str, TensorType]
     outer: "Constants | None" = None
+    budget: Budget = field(default_factory=Budget)
+    files: TensorFiles | None = None
     _initializers: dict[str, onnx.TensorProto] = field(init=False)
     _sparse: dict[str, onnx.SparseTensorProto] = field(init=False)
     _overridable: frozenset[str] = field(init=False)
@@ -94,11 +100,13 @@ class Constants:
     def _is_stored(self, name: str) -> bool:
         return (name in self._initializers or name in self._sparse) and name not in self._overridable
 
-    def _read(self, name: str) -> AnyArray:
+    def _read(self, name: str) -> AnyArray | None:
         try:
             if name in self._initializers:
-                return numpy_helper.to_array(self._initializers[name])
-            return dense(self._sparse[name])
+                return array_of(self._initializers[name], self.files)
+            if name not in self._evaluated:
+                self._evaluated[name] = dense(self._sparse[name], self.budget)
+            return self._evaluated[name]
         except (ValueError, TypeError, IndexError) as error:
             raise ModelError(f"its initializer {name!r} does not hold what its shape and type say") from error
 
@@ -134,7 +142,7 @@ class Constants:
     def _run(self, node: onnx.NodeProto) -> Mapping[str, AnyArray | None]:
         """Outputs of a node whose inputs are known; questions about types are answered without running anything."""
         if node.op_type == "Constant":
-            return {node.output[0]: _constant(node)}
+            return {node.output[0]: _constant(node, self.budget)}
         shape = self._static_shape(node.input[0]) if node.op_type in ("Shape", "Size") else None
         if shape is not None:
             return {node.output[0]: _about_shape(node, shape)}
@@ -142,7 +150,9 @@ class Constants:
             node = helper.make_node("Cast", [node.input[0]], node.output, to=self._elem_type(node.input[1]))
         inputs = {name: self.value(name) for name in node.input if name}
         known = {name: value for name, value in inputs.items() if value is not None}
-        return run_node(node, known, self.opset_imports) if len(known) == len(inputs) else {}
+        if len(known) < len(inputs):
+            return {}
+        return run_node(node, known, self.opset_imports, self.budget)
 
     def _elem_type(self, name: str) -> int:
         if name in self.types:
@@ -157,7 +167,7 @@ class Constants:
         return tuple(size for size in shape if size is not None)
 
 
-def _constant(node: onnx.NodeProto) -> AnyArray | None:
+def _constant(node: onnx.NodeProto, budget: Budget) -> AnyArray | None:
     """Value of a Constant node, whichever attribute holds it. Source: ONNX operator specification, Constant."""
     if not node.attribute:
         return None
@@ -165,7 +175,7 @@ def _constant(node: onnx.NodeProto) -> AnyArray | None:
     if attribute.name == "value":
         return numpy_helper.to_array(attribute.t)
     if attribute.name == "sparse_value":
-        return dense(attribute.sparse_tensor)
+        return dense(attribute.sparse_tensor, budget)
     value = helper.get_attribute_value(attribute)
     if attribute.name.startswith("value_string"):
         return np.asarray(value, dtype=object)

@@ -1,5 +1,6 @@
 """Runs one node on constants."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,17 +11,36 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.normalize import SMALL
 
 AnyArray = NDArray[Any]
 
-LARGEST_EXPRESSION = 512 * 2**20  # bytes of one evaluated constant
+# What weights and shapes are written with; the others could take time or memory that no size tells beforehand.
+_MATHS = (
+    "Abs Ceil Clip Cos CumSum Erf Exp Floor Log Neg Reciprocal Relu Round Sigmoid Sign Sin Softmax Softplus Sqrt Tanh"
+)
+_PAIRS = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Not Or Pow Sub Sum Where Xor"
+_PRODUCTS = "Einsum Gemm MatMul"
+_REDUCING = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
+_MAKING = "Cast ConstantOfShape EyeLike OneHot Range Shape Size"
+_MOVING = (
+    "Concat Expand Flatten Gather GatherElements GatherND Identity Pad Reshape ScatterElements ScatterND Slice Split "
+    "Squeeze Tile Transpose Trilu Unsqueeze"
+)
+EVALUATED = frozenset(
+    f"{_MATHS} {_PAIRS} {_PRODUCTS} {_MAKING} {_MOVING}".split() + [f"Reduce{kind}" for kind in _REDUCING.split()]
+)
+UNKNOWN = 2**63
 FATAL = 4  # onnxruntime's log level above which it is silent
 OLDEST_WITH_ALL_TYPES = 10  # IR version of the models that evaluate one node; runtimes lag behind the newest
 
 
 def run_node(
-    node: onnx.NodeProto, inputs: Mapping[str, AnyArray], opset_imports: Sequence[onnx.OperatorSetIdProto]
+    node: onnx.NodeProto,
+    inputs: Mapping[str, AnyArray],
+    opset_imports: Sequence[onnx.OperatorSetIdProto],
+    budget: Budget,
 ) -> dict[str, AnyArray | None]:
     """Outputs of one node on constant inputs; empty where they are too large or cannot be computed.
 
@@ -28,7 +48,10 @@ def run_node(
         node: of ONNX's own domain, without subgraphs.
         inputs: every input by name.
         opset_imports: opsets that give the operator its meaning.
+        budget: what the outputs are taken from.
     """
+    if node.op_type not in EVALUATED or _traps(node, inputs):
+        return {}
     graph = helper.make_graph(
         [node], "constant", [], [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     )
@@ -40,7 +63,7 @@ def run_node(
             graph.input.append(helper.make_tensor_value_info(name, elem_type, value.shape))
     model = helper.make_model(graph, opset_imports=opset_imports, ir_version=OLDEST_WITH_ALL_TYPES)
     try:
-        if _largest_output(model) > LARGEST_EXPRESSION:
+        if not budget.spend(_output_bytes(model)):
             return {}
         feeds = {value.name: np.asarray(inputs[value.name], order="C") for value in graph.input}
         names = [name for name in node.output if name]
@@ -64,21 +87,43 @@ def _run(model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, AnyAr
     return outputs
 
 
-def _largest_output(model: onnx.ModelProto) -> float:
-    """Bytes of the largest output; infinite where its shape is not known beforehand."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    sizes = [0.0]
+def _traps(node: onnx.NodeProto, inputs: Mapping[str, AnyArray]) -> bool:
+    """Whether the node divides integers by 0, or the smallest by −1, at which processors stop the process."""
+    if node.op_type not in ("Div", "Mod") or len(node.input) != 2:
+        return False
+    divided, divisor = (inputs[name] for name in node.input)
+    if divisor.dtype.kind not in "iu":
+        return False
+    smallest = np.iinfo(divisor.dtype).min
+    return bool(np.any(divisor == 0) or (smallest < 0 and np.any(divisor == -1) and np.any(divided == smallest)))
+
+
+def _output_bytes(model: onnx.ModelProto) -> int:
+    """Bytes of all outputs, or a number that no budget allows where a shape is not known beforehand.
+
+    Raises:
+        InferenceError: the inputs have types that the operator does not take.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+    total = 0
     for value in inferred.graph.output:
         tensor = value.type.tensor_type
         if not tensor.HasField("shape") or any(not dim.HasField("dim_value") for dim in tensor.shape.dim):
-            return float("inf")
-        sizes.append(8.0 * float(np.prod([dim.dim_value for dim in tensor.shape.dim], dtype=np.float64)))
-    return max(sizes)
+            return UNKNOWN
+        total += 8 * math.prod(dim.dim_value for dim in tensor.shape.dim)
+    return total
 
 
-def dense(sparse: onnx.SparseTensorProto) -> AnyArray:
-    """The sparse tensor with its zeros."""
+def dense(sparse: onnx.SparseTensorProto, budget: Budget) -> AnyArray | None:
+    """The sparse tensor with its zeros; None where those would be too many.
+
+    Args:
+        sparse: with indices inside its shape.
+        budget: what the zeros are taken from.
+    """
     values = numpy_helper.to_array(sparse.values)
+    if not budget.spend(math.prod(sparse.dims) * values.dtype.itemsize):
+        return None
     indices = numpy_helper.to_array(sparse.indices)
     dense = np.zeros(tuple(sparse.dims), dtype=values.dtype)
     if indices.ndim == 1:

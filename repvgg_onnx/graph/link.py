@@ -1,24 +1,43 @@
 """A model to linked views of its graphs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, standard_opset, tensor_types
+from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 
 
-def view_model(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> GraphView:
+@dataclass(frozen=True)
+class _Common:
+    """What all graphs of a model share; the fields are those of Constants."""
+
+    opset_imports: Sequence[onnx.OperatorSetIdProto]
+    budget: Budget
+    files: TensorFiles | None
+
+
+def view_model(
+    model: onnx.ModelProto,
+    shapes: Mapping[str, Sequence[int]],
+    *,
+    max_constant_mb: int = DEFAULT_MB,
+    files: TensorFiles | None = None,
+) -> GraphView:
     """The main graph of a model, with its subgraphs.
 
     Args:
         model: not changed.
         shapes: sizes of its inputs to count costs with.
+        max_constant_mb: how much may be computed, as for ``budget_of``.
+        files: where the initializers are that it only refers to; None where it holds them all.
 
     Raises:
         ModelError: the graph is not valid ONNX.
@@ -30,7 +49,8 @@ def view_model(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> G
         linked = gs.import_onnx(skeleton)
     except Exception as error:  # the library raises whatever its parsing meets
         raise ModelError(f"its graph cannot be read: {error}") from error
-    return _view(model.graph, skeleton.graph, sized.graph, linked, model.opset_import)
+    common = _Common(model.opset_import, budget_of(model, max_constant_mb), files)
+    return _view(model.graph, skeleton.graph, sized.graph, linked, common)
 
 
 def _view(
@@ -38,17 +58,19 @@ def _view(
     skeleton: onnx.GraphProto,
     sized: onnx.GraphProto,
     linked: gs.Graph,
-    opset_imports: Sequence[onnx.OperatorSetIdProto],
+    common: _Common,
     outer: GraphView | None = None,
 ) -> GraphView:
     """A graph and the ones inside it; the skeletons have the same nodes in the same order."""
     own = {name for node in proto.node for name in node.output} | {value.name for value in proto.input}
     types = _visible(outer.types if outer else {}, own) | tensor_types(skeleton)
     sizes = _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
-    constants = Constants(proto, opset_imports, types, outer.constants if outer else None)
-    whole = GraphView(proto, constants, types, sizes, standard_opset(opset_imports), linked, outer)
+    constants = Constants(
+        proto, common.opset_imports, types, outer.constants if outer else None, common.budget, common.files
+    )
+    whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), linked, outer)
     inner = [
-        _view(body, body_skeleton, body_sized, linked.nodes[index].attrs[name], opset_imports, whole)
+        _view(body, body_skeleton, body_sized, linked.nodes[index].attrs[name], common, whole)
         for index, node in enumerate(proto.node)
         for name, body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
     ]

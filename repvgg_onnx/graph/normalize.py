@@ -8,6 +8,7 @@ import onnx
 from onnx import inliner
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.storage.tensors import is_external
 
 Shape: TypeAlias = tuple[int | None, ...]
 
@@ -66,9 +67,10 @@ def infer_skeleton(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] |
             _set_shape(value, shapes[value.name])
     try:
         _check(skeleton)
-        if shapes is None:
-            _forget_annotations(skeleton)
+        annotations = _take_annotations(skeleton)
         inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+        if shapes is not None and _add_missing(inferred, annotations):
+            inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"is not valid ONNX: {_first_line(error)}") from error
     except Exception as error:  # inference raises several unrelated types
@@ -136,7 +138,7 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
     _use_short_domain(graph)
     inputs = {value.name for value in model.graph.input}
     for tensor in model.graph.initializer:
-        if _elements(tensor) <= SMALL:
+        if _elements(tensor) <= SMALL and not is_external(tensor):
             graph.initializer.append(tensor)
         elif tensor.name not in inputs:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
@@ -158,13 +160,29 @@ def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
     return value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
 
 
-def _forget_annotations(skeleton: onnx.ModelProto) -> None:
-    """Removes the shapes of tensors that are not inputs; subgraphs keep theirs for their own inputs and outputs."""
+def _take_annotations(skeleton: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Removes the shapes of tensors that are not inputs, and returns them.
+
+    Subgraphs keep theirs for their own inputs and outputs.
+    """
     graph = skeleton.graph
+    taken = list(graph.value_info)
     del graph.value_info[:]
     for value in graph.output:
         if value.type.HasField("tensor_type"):
+            taken.append(onnx.ValueInfoProto.FromString(value.SerializeToString()))
             value.type.tensor_type.ClearField("shape")
+    return taken
+
+
+def _add_missing(inferred: onnx.ModelProto, annotations: Iterable[onnx.ValueInfoProto]) -> bool:
+    """Adds what the model says of tensors of which inference found no shape; returns whether there were any."""
+    graph = inferred.graph
+    known = {value.name for value in (*graph.value_info, *graph.output) if not _has_no_shape(value)}
+    outputs = {value.name for value in graph.output}
+    missing = [value for value in annotations if value.name not in known | outputs]
+    graph.value_info.extend(missing)
+    return bool(missing)
 
 
 def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:

@@ -20,6 +20,7 @@ from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
+from repvgg_onnx.graph.schema import have_conflicting_types
 
 FLOATS = frozenset(
     {
@@ -89,6 +90,12 @@ class NodeView:
         return {attribute.name: helper.get_attribute_value(attribute) for attribute in self.proto.attribute}
 
     @cached_property
+    def has_conflicting_types(self) -> bool:
+        """Whether inputs are of different types that have to be of one, so that no runtime takes the node."""
+        known = [self.graph.elem_type(name) if name else 0 for name in self.inputs]
+        return have_conflicting_types(self.op_type, self.graph.opset, known)
+
+    @cached_property
     def dynamic_inputs(self) -> tuple[int, ...]:
         """Indices of the inputs that are not known before the model runs."""
         given = (index for index, name in enumerate(self.inputs) if name)
@@ -121,6 +128,17 @@ class NodeView:
         if value is None:
             raise self.not_constant(index)
         return value
+
+    def integers(self, index: int) -> list[int]:
+        """A constant input that is a list of whole numbers, such as pads, axes or sizes.
+
+        Raises:
+            LiftError: the input is not known before the model runs, or is no such list.
+        """
+        value = self.raw_constant(index)
+        if value.ndim != 1 or value.dtype.kind not in "iu":
+            raise LiftError("bad-attribute", f"{self.op_type} reads {self.inputs[index]!r}, no list of whole numbers")
+        return [int(number) for number in value]
 
     def constant_shape(self, index: int) -> tuple[int, ...]:
         """Shape of a constant input, without reading its data.
@@ -157,7 +175,7 @@ class NodeView:
         return ConvGeometry(strides, pads, dilations, int(self.attributes.get("group", 1)))
 
     def _pads(self, kernel_shape: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
-        mode = self.attributes.get("auto_pad", b"NOTSET").decode()
+        mode = self.attributes.get("auto_pad", b"NOTSET").decode(errors="replace")
         if mode == "NOTSET":
             return tuple(self.attributes.get("pads", (0,) * (2 * len(kernel_shape))))
         if mode == "VALID":
@@ -166,6 +184,8 @@ class NodeView:
             raise LiftError("bad-attribute", f"{self.op_type} has the unknown auto_pad {mode!r}")
         shape = self.graph.shape(self.inputs[0])
         sizes = shape[2:] if shape else (None,) * len(kernel_shape)
+        if len(sizes) != len(kernel_shape):
+            raise LiftError("bad-attribute", f"{self.op_type} has a kernel of other axes than its input")
         spans = [dilation * (count - 1) for dilation, count in zip(dilations, kernel_shape, strict=True)]
         totals = [_same_total(*axis) for axis in zip(sizes, strides, spans, strict=True)]
         less = [total // 2 for total in totals]

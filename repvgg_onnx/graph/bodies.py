@@ -1,0 +1,63 @@
+"""Every part of a model that holds nodes or tensors, however deep; loops, because hostile models nest deeply."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import onnx
+
+Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
+
+
+def bodies_of(model: onnx.ModelProto) -> Iterator[Body]:
+    """The graph, the functions, the training graphs, and every subgraph in them."""
+    training = (graph for info in model.training_info for graph in (info.initialization, info.algorithm))
+    for root in (model.graph, *model.functions, *training):
+        yield from (body for body, _ in nested_bodies(root))
+
+
+def nested_bodies(root: Body) -> Iterator[tuple[Body, int]]:
+    """A body and every subgraph in it, each with its depth below the body."""
+    waiting: list[tuple[Body, int]] = [(root, 0)]
+    while waiting:
+        body, depth = waiting.pop()
+        yield body, depth
+        waiting += [(inner, depth + 1) for node in body.node for inner in subgraphs(node)]
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Graphs that the attributes of a node hold, whatever type the attributes say they have."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that the model stores, the parts of sparse ones too; the main graph's initializers come first."""
+    for body in bodies_of(model):
+        if isinstance(body, onnx.GraphProto):
+            yield from body.initializer
+        for sparse in sparse_tensors_in(body):
+            yield sparse.values
+            yield sparse.indices
+        yield from attribute_tensors(body)
+
+
+def attribute_tensors(body: Body) -> Iterator[onnx.TensorProto]:
+    """Dense tensors in the attributes of the body's own nodes."""
+    for node in body.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def sparse_tensors_in(body: Body) -> Iterator[onnx.SparseTensorProto]:
+    """Sparse initializers and the sparse tensors in the attributes of the body's own nodes."""
+    if isinstance(body, onnx.GraphProto):
+        yield from body.sparse_initializer
+    for node in body.node:
+        for attribute in node.attribute:
+            if attribute.HasField("sparse_tensor"):
+                yield attribute.sparse_tensor
+            yield from attribute.sparse_tensors
