@@ -4,6 +4,7 @@
 bias is not. It is a kernel and a field: the second convolution's view of the bias inside and the zeros around it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError
 from repvgg_onnx.geometry import Geometry, Lattice
 from repvgg_onnx.kernels import Array, spatial
+
+LARGEST = 2**24  # elements of a field, and of what it is computed from; a model would have to store them
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,24 @@ class Field:
     size: tuple[int, ...]
     read: Callable[[], Array]
     read_majorant: Callable[[], Array]
+
+
+def require_small(channels: int, size: Sequence[int]) -> None:
+    """Makes sure that a term for each channel and position can be held.
+
+    Raises:
+        GeometryError: it would be too large.
+    """
+    if channels * math.prod(size) > LARGEST:
+        raise GeometryError(
+            "too-large", f"a term for each of {channels:,} channels and {math.prod(size):,} positions is too large"
+        )
+
+
+def padded_size(geometry: Geometry, size: Sequence[int]) -> tuple[int, ...]:
+    """Spatial size of an input of this size with the zeros around it."""
+    pads = zip(geometry.pads[: geometry.rank], geometry.pads[geometry.rank :], strict=True)
+    return tuple(length + begin + end for length, (begin, end) in zip(size, pads, strict=True))
 
 
 def uniform(bias: Array, size: Sequence[int]) -> Array:

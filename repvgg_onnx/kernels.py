@@ -1,5 +1,6 @@
 """The arrays behind sums, stacks and compositions of affine convolutions: numpy on kernels whose geometry is known."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,14 +57,14 @@ def compose_kernels(geometry: Geometry, outer: Part, inner: Part) -> Array:
     """Kernel of one map after another: at each outer tap a product over the channels between them."""
     if inner.geometry.is_diagonal:
         return _scale_inputs(outer, inner.read().reshape(-1))
-    over, under = (_regrouped(part, geometry.group) for part in (outer, inner))
+    pieces = math.lcm(outer.geometry.group, inner.geometry.group)
+    over, under = _outer_pieces(outer, pieces), inner.read().reshape(pieces, inner.geometry.c_out // pieces, -1)
     total = np.zeros(geometry.kernel_dims)
-    blocks = _split(total, geometry.group)
-    columns = under.reshape(*under.shape[:2], -1)
     for tap in np.ndindex(*outer.geometry.kernel_shape):
-        product = over[spatial(tap)] @ columns
         slots = _composed_slots(geometry, outer.geometry, inner.geometry, tap)
-        blocks[spatial(slots)] += product.reshape(*blocks.shape[:3], *inner.geometry.kernel_shape)
+        product = over[spatial(tap)] @ under
+        blocks = total.reshape(-1, *_block_shape(outer, inner), *geometry.kernel_shape)[spatial(slots)]
+        _add_pieces(blocks, product.reshape(*product.shape[:2], -1, *inner.geometry.kernel_shape))
     return total
 
 
@@ -105,9 +106,37 @@ def _scale_inputs(outer: Part, gain: Array) -> Array:
     return scaled.reshape(outer.geometry.kernel_dims)
 
 
-def _regrouped(part: Part, group: int) -> Array:
-    """The kernel in fewer groups, these as a first axis."""
-    return _split(sum_kernels(replace(part.geometry, group=group), [part]), group)
+def _outer_pieces(outer: Part, pieces: int) -> Array:
+    """The kernel by pieces of its input channels, each inside one group: pieces  c_out/group  c_in/pieces  *k."""
+    place = outer.geometry
+    kernel = _split(outer.read(), place.group)
+    parted = kernel.reshape(*kernel.shape[:2], pieces // place.group, -1, *place.kernel_shape).swapaxes(1, 2)
+    joined: Array = parted.reshape(pieces, *parted.shape[2:])
+    return joined
+
+
+def _block_shape(outer: Part, inner: Part) -> tuple[int, int, int, int]:
+    """How each group of a composition splits into blocks: outer groups, their outputs, inner groups, their inputs."""
+    group = math.gcd(outer.geometry.group, inner.geometry.group)
+    rows, columns = outer.geometry.group // group, inner.geometry.group // group
+    outputs, inputs = outer.geometry.c_out // outer.geometry.group, inner.geometry.c_in // inner.geometry.group
+    return rows, outputs, columns, inputs
+
+
+def _add_pieces(blocks: Array, products: Array) -> None:
+    """Adds what each piece of the channels in between contributes to the block of its outer and its inner group.
+
+    Args:
+        blocks: group  rows  outputs  columns  inputs  *k, changed in place.
+        products: pieces  outputs  inputs  *k.
+    """
+    rows, columns = blocks.shape[1], blocks.shape[3]
+    group, number = np.divmod(np.arange(len(products)), rows * columns)
+    place: Any = (group, number // columns, slice(None), number // rows)
+    if min(rows, columns) == 1:
+        blocks[place] += products  # each block once
+    else:
+        np.add.at(blocks, place, products)
 
 
 def _split(kernel: Array, group: int) -> Array:

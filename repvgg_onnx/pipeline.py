@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
 import onnx
 
 from repvgg_onnx.errors import LiftError
@@ -13,9 +14,11 @@ from repvgg_onnx.fusion.lifters import WORTH_INLINING
 from repvgg_onnx.fusion.regions import Plan, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph import assume
+from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.link import view_model
-from repvgg_onnx.graph.load import ModelLike, load_model
+from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
 from repvgg_onnx.graph.normalize import inline_functions, tensor_types
+from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 from repvgg_onnx.shapes import bind_shapes
 
@@ -37,20 +40,27 @@ class Fusion:
     notes: tuple[str, ...] = ()
 
 
+@np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
 def fuse(
-    model: ModelLike,
+    model: ModelLike | OpenModel,
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     assume_inference: bool = False,
     freeze_initializers: bool = False,
+    max_constant_mb: int = DEFAULT_MB,
+    refused: Mapping[str, Refusal] | None = None,
 ) -> Fusion:
     """Every affine region that is cheaper as one node stands as one node.
 
     Args:
-        model: a path, the bytes of a file, or a model, which is never changed.
+        model: a path, the bytes of a file, or a model, which is never changed; or an open model, which is used up, and
+            of which the result refers to the same files.
         shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
         assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first.
         freeze_initializers: takes initializers that are inputs as well for constants; they are no inputs any more.
+        max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
+            size of the model's own; what would take more is refused.
+        refused: tensors that no region may end in, each with the reason to report.
 
     Returns:
         The rewritten model, what was folded, and what was not and why.
@@ -59,27 +69,31 @@ def fuse(
         ModelError: the model cannot be read or is not valid.
         CheckError: ``shapes`` does not fit the model's inputs.
     """
-    loaded = load_model(model)
+    loaded, files = _opened(model)
     source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
     working = inline_functions(source, WORTH_INLINING)
     owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
     regions: dict[tuple[int, str], Region] = {}
-    refused: dict[str, Refusal] = {}
+    left: dict[str, Refusal] = dict(refused or {})
     while True:
-        found = [(view, *find_regions(view, refused)) for view in _all_graphs(view_model(working, sizes))]
+        linked = view_model(working, sizes, max_constant_mb=max_constant_mb, files=files)
+        found = [(view, *find_regions(view, left)) for view in _all_graphs(linked)]
         if not any(plans for _, plans, _ in found):
             break
         if not owned:
             working, owned = _copy(working), True
             continue  # and look at the copy
         for number, (view, plans, _) in enumerate(found):
-            for region in _emit(working, view, plans, refused):
+            for region in _emit(working, view, plans, left):
                 for sink in _sinks_within(plans, region):
                     regions.pop((number, sink), None)
                 regions[number, region.sink] = region
     refusals = (refusal for _, _, refusals in found for refusal in refusals)
-    return Fusion(working if regions else source, tuple(regions.values()), (*refused.values(), *refusals), notes)
+    made = working if regions else source
+    if files is not None and not isinstance(model, OpenModel):
+        files.load_all(made)
+    return Fusion(made, tuple(regions.values()), (*left.values(), *refusals), notes)
 
 
 def prepare(
@@ -99,6 +113,14 @@ def prepare(
         model, frozen = assume.freeze_initializers(model)
         notes += frozen
     return model, notes
+
+
+def _opened(model: ModelLike | OpenModel) -> tuple[onnx.ModelProto, TensorFiles | None]:
+    """The model, and where the initializers are that it only refers to."""
+    if isinstance(model, onnx.ModelProto | bytes):
+        return load_model(model), None
+    opened = model if isinstance(model, OpenModel) else open_model(model)
+    return opened.model, opened.files
 
 
 def _all_graphs(view: GraphView) -> Iterator[GraphView]:
@@ -130,7 +152,7 @@ def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusa
     """Region by region; those that have no exact form in the model's type are noted as refused."""
     for plan in plans:
         try:
-            yield plan, fold(plan.value, plan.form.group, view.elem_type(plan.sink))
+            yield plan, fold(plan.value, plan.form.group, view.elem_type(plan.sink), view.constants.budget)
         except LiftError as error:
             refused[plan.sink] = Refusal(error.code, plan.members[-1].name, str(error))
 

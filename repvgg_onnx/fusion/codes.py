@@ -41,8 +41,8 @@ CODES: dict[str, Code] = {
     "border-bias": Code(
         "A convolution pads with zeros what another map has added a bias to. At the border the graph sees the "
         "zeros, and one folded kernel would see the bias instead.",
-        "Nothing can be done after training, unless the offset is zero. Padding before the first map would make "
-        "it exact.",
+        "Export with fixed spatial sizes: the border then becomes a constant that is added, where that is cheaper. "
+        "Padding before the first map would make it exact at any size.",
     ),
     "border-taps": Code(
         "A padded convolution follows one whose kernel is larger than one position. At the border the graph sees "
@@ -64,6 +64,11 @@ CODES: dict[str, Code] = {
     "channels-grow": Code(
         "A constant has more channels than the value, so that the result is larger.",
         _NONE,
+    ),
+    "check-failed": Code(
+        "The region was folded and its node run on the values that really arrive there, and the result differed by "
+        "more than rounding explains. The region was left as it was.",
+        "Weights of very different sizes can do this; if they are not, please report it.",
     ),
     "division-by-zero": Code(
         "A Div divides by a constant with zeros in it.",
@@ -156,6 +161,11 @@ CODES: dict[str, Code] = {
     "strides-differ": Code(
         "The branches have different strides, so they read different positions.",
         _NONE,
+    ),
+    "too-large": Code(
+        "The folded weights, or a term that differs from position to position, would take far more memory than the "
+        "model itself, or channels or a window are absurdly many or large.",
+        "Give --max-constant-mb a larger number, if the model is right and there is memory for it.",
     ),
     "training-mode": Code(
         "A BatchNormalization or Dropout runs in training mode: it normalizes with the statistics of the batch, "

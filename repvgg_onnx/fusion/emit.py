@@ -13,13 +13,12 @@ import onnx
 from repvgg_onnx import __version__
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.regions import Plan
-from repvgg_onnx.fusion.results import Member, Region
+from repvgg_onnx.fusion.results import PROVENANCE, Member, Region
 from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
 from repvgg_onnx.fusion.write import Writer, write_form
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import GraphView, NodeView
 
-PROVENANCE = "repvgg_onnx.members"
 VERSION = "repvgg_onnx.version"
 
 

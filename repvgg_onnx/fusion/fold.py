@@ -1,5 +1,6 @@
 """A region to the arrays of one node: evaluated in float64, rounded once to the model's type."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from onnx import helper
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.value import Value
 from repvgg_onnx.geometry import Geometry
+from repvgg_onnx.graph.budget import MB, Budget
 from repvgg_onnx.kernels import Array
 
 
@@ -30,23 +32,36 @@ class Folded:
     field: NDArray[Any] | None = None
 
 
-def fold(value: Value, group: int, elem_type: int) -> Folded:
+def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
     """The value's arrays, evaluated in float64 and rounded once.
 
     Args:
         value: a region's sink.
         group: number of groups that the emitted operator is given; divides the map's.
         elem_type: ONNX floating-point type of the model's tensors.
+        budget: what the arrays are taken from.
 
     Raises:
-        LiftError: the weights are not finite, or do not fit the type.
+        LiftError: the weights are too many, not finite, or do not fit the type.
     """
+    _spend(budget, value, group, elem_type)
     conv = value.conv if value.conv.geometry.group == group else value.conv.regroup(group)
     kernel = round_to(conv.kernel, elem_type)
     if value.field is None:
         return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type))
     offsets = round_to(value.offsets(value.field.size), elem_type)
     return Folded(conv.geometry, kernel, np.zeros(len(kernel), kernel.dtype), offsets[np.newaxis])
+
+
+def _spend(budget: Budget, value: Value, group: int, elem_type: int) -> None:
+    """Takes what the arrays will need before any of it is computed."""
+    geometry = value.conv.geometry
+    count = math.prod(geometry.kernel_dims) * geometry.group // group + geometry.c_out
+    if value.field is not None:
+        count += geometry.c_out * math.prod(value.field.size)
+    size = count * helper.tensor_dtype_to_np_dtype(elem_type).itemsize
+    if not budget.spend(size):
+        raise LiftError("too-large", f"the folded weights would take {size / MB:,.0f} MiB, more than the limit leaves")
 
 
 def round_to(values: Array, elem_type: int) -> NDArray[Any]:

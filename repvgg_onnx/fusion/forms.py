@@ -26,6 +26,11 @@ class Form:
     after: tuple[int, ...] | None
     adds: bool = False
 
+    def count(self, value: Value) -> int:
+        """Number of nodes that the form of a value has."""
+        adds = self.adds or (self.op_type == "MatMul" and value.conv.has_bias)
+        return 1 + (self.before is not None) + (self.after is not None) + adds
+
 
 def form_of(frame: Frame, value: Value) -> Form:
     """The cheapest form: MatMul where the channels come last and the map is pointwise, else Conv or Gemm."""

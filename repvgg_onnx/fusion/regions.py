@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from repvgg_onnx.fusion.cost import cost_of_node, cost_of_nodes, elements, width
 from repvgg_onnx.fusion.forms import Form, cost_of_form, form_of
 from repvgg_onnx.fusion.lifters import LIFTERS
-from repvgg_onnx.fusion.results import Cost, Refusal
+from repvgg_onnx.fusion.results import PROVENANCE, Cost, Refusal
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.fusion.walk import Candidate, walk
 from repvgg_onnx.graph.view import GraphView, NodeView
@@ -64,7 +64,8 @@ def find_regions(graph: GraphView, refused: Collection[str] = ()) -> tuple[list[
 def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Plan | None:
     """The region that ends in this tensor; None where it is a lone node, has no kernel, or shares its last node.
 
-    A lone node whose weights are computed anew at every run is a region too.
+    A lone node whose weights are computed anew at every run is a region too. What would be written as the same
+    operators is none, even if sizes that contradict each other make it look cheaper: it would be folded for ever.
     """
     members = tuple(graph.nodes[index] for index in sorted(candidate.members))
     feeding = _feeding(graph, members)
@@ -76,8 +77,28 @@ def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Pl
     removed = _removable(graph, [*feeding, *members])
     before = cost_of_nodes(graph.nodes[index] for index in removed)
     form = form_of(frame, value)
+    if not _makes_progress(graph, members, removed, form.count(value)) or not _can_write(graph, form):
+        return None
     after = cost_of_form(form, value, elements(graph, frame.root), elements(graph, sink), width(graph, sink))
     return Plan(frame, sink, value, form, members, removed, before, after)
+
+
+def _makes_progress(graph: GraphView, members: Sequence[NodeView], removed: Collection[int], count: int) -> bool:
+    """Whether fewer nodes are left, or a kernel is folded that was not; so that repeating the search comes to an end.
+
+    Costs alone do not see to that: where sizes are unknown they are guesses.
+    """
+    kernels = [node for node in members if LIFTERS[node.op_type].weighs]
+    return count < len(removed) or not all(_is_emitted(node) for node in kernels)
+
+
+def _is_emitted(node: NodeView) -> bool:
+    return any(entry.key == PROVENANCE for entry in node.proto.metadata_props)
+
+
+def _can_write(graph: GraphView, form: Form) -> bool:
+    """Whether the form means what it should in the model's opset: up to 6 a bias did not broadcast by itself."""
+    return graph.opset >= 7 or form.op_type in ("Conv", "ConvTranspose")
 
 
 def _feeding(graph: GraphView, members: Sequence[NodeView]) -> list[NodeView]:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+PROVENANCE = "repvgg_onnx.members"
+"""Key of the node metadata that lists the nodes which an emitted node stands for."""
+
 
 @dataclass(frozen=True)
 class Refusal:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError, LiftError
-from repvgg_onnx.field import Field, convolve, uniform
+from repvgg_onnx.field import Field, convolve, padded_size, require_small, uniform
 from repvgg_onnx.geometry import Size
 from repvgg_onnx.kernels import Array
 
@@ -101,6 +101,8 @@ class Value:
         outputs = tuple(length or 0 for length in outer.geometry.output_size(size))
         if min(outputs, default=1) < 1:
             raise GeometryError("sizes-differ", f"a kernel is larger than its input of size {list(size)}")
+        require_small(outer.geometry.c_in, padded_size(outer.geometry, size))
+        require_small(outer.geometry.c_out, outputs)
         field = Field(
             outputs,
             lambda: convolve(outer, self.offsets(size)),

@@ -12,8 +12,8 @@ from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
 DEEPEST = 12  # roots kept per tensor, nearest last: a chain of n linear nodes would otherwise cost n²
+MOST_CHANNELS = 2**20  # of a tensor that is taken for a root; a declared size costs a file nothing
 ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
-SILENT = frozenset({"layout"})  # one of two readings of the axes not fitting is no news
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,10 @@ def _visit(node: NodeView, found: Walk) -> None:
         try:
             made = _lift(node, parts, frame)
         except (LiftError, GeometryError) as error:
-            if any(part.members for part in parts.values()) or entry.weighs or error.code in ALWAYS:
-                problems.setdefault(frame.root, error)
+            matters = any(part.members for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            known = problems.get(frame.root)
+            if matters and (known is None or known.code == "layout"):  # one reading not fitting says the least
+                problems[frame.root] = error
             continue
         lifted.add(frame.root)
         for tensor, candidate in made.items():
@@ -86,7 +88,7 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
     made = entry.lift(node, operands, frame)
     types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
-    if len(types) > 1 or not types <= FLOATS:
+    if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
         raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
     members = frozenset({node.index}).union(*(part.members for part in parts.values()))
     values = [made] if isinstance(made, Value) else made
@@ -110,7 +112,8 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
     shape = node.graph.annotated(tensor)
     if shape is None or (len(shape) > 1 and shape[1] is None):
         shape = _needed_shape(node) or shape
-    if shape is None or len(shape) < 2:
+    known = node.graph.shape(tensor) or (None,) * len(shape or ())
+    if shape is None or len(shape) < 2 or len(known) != len(shape):
         return ()
     rank = len(shape)
     orders = [tuple(range(rank))]
@@ -119,8 +122,7 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
     made = []
     for axes in orders:
         channels = shape[axes.index(1)]
-        if channels:
-            known = node.graph.shape(tensor) or (None,) * rank
+        if channels is not None and 0 < channels <= MOST_CHANNELS:
             sizes = tuple(known[axes.index(axis)] for axis in range(2, rank))
             value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
             made.append((value, Frame(tensor, axes, sizes)))
@@ -155,7 +157,7 @@ def _refusal(
         joins: whether several operands meet, one of them affine.
     """
     for root, error in problems.items():
-        if root not in lifted and error.code not in SILENT:
+        if root not in lifted:
             return Refusal(error.code, node.name, str(error))
     if not joins or lifted or problems:
         return None

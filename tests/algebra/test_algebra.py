@@ -215,3 +215,32 @@ def test_kernels_are_computed_when_read_and_never_before():
     assert not reads
     assert total.kernel[0, 0].tolist() == [5.0, 5.0, 5.0]
     assert reads == [1]
+
+
+@given(st.data())
+def test_a_majorant_is_never_smaller_than_what_it_bounds(data):
+    first = data.draw(maps())
+    geometry = first.geometry
+    second = data.draw(maps(rank=geometry.rank, c_in=geometry.c_in, c_out=geometry.c_out, strides=geometry.strides))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    gain, offset = rng.normal(size=(2, geometry.c_out))
+    try:
+        total = first.scale(gain).shift(offset).add(second.scale(-1.0), size=size_of(first))
+    except GeometryError:
+        return
+    majorant = total.majorant
+    assert majorant.geometry == total.geometry
+    assert np.all(majorant.kernel >= np.abs(total.kernel))
+    assert np.all(majorant.bias >= np.abs(total.bias))
+    x = signal(first)
+    assert np.all(apply(majorant, np.abs(x)) * (1 + 1e-5) >= np.abs(apply(total, x)))
+
+
+def test_cancellation_does_not_shrink_a_majorant():
+    kernel = np.random.default_rng(0).normal(size=(4, 2, 3, 3))
+    conv = AffineConv(kernel, np.ones(4))
+    nothing = conv.add(conv.scale(-1.0))
+    assert not nothing.kernel.any()
+    assert np.allclose(nothing.majorant.kernel, 2 * np.abs(kernel))
+    assert np.allclose(conv.shift(1e-9, magnitude=3.0).majorant.bias, 4.0)
+    assert np.allclose(conv.without_bias().majorant.bias, 0.0)

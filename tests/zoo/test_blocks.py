@@ -126,10 +126,3 @@ def test_the_deployed_form_computes_the_same(name: str) -> None:
     with torch.no_grad():
         expected, found = copy.deepcopy(trained(name)).double()(image), deployed(image)
     assert (found - expected).abs().max() <= 1e-12 * expected.abs().max()
-
-
-@pytest.mark.parametrize("name", NODES)
-def test_the_exporter_may_fold_first(name: str) -> None:
-    """By TorchScript for most, by dynamo (which takes seconds) for every fourth."""
-    exporter = "dynamo" if list(NODES).index(name) % 4 == 0 else "torchscript"
-    assert_same_outputs(export(trained(name), shape=architecture(name).input_shape, exporter=exporter), name)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.field import Field, reached, uniform
+from repvgg_onnx.field import Field, reached, require_small, uniform
 from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.graph.view import NodeView
@@ -49,6 +49,7 @@ def _by_position(node: NodeView, value: Value, size: tuple[int, ...]) -> tuple[N
     shape = tuple(length for length in known if length is not None)
     if len(shape) < len(known):
         raise LiftError("sizes-unknown", "ScatterND writes to positions of a tensor whose size is dynamic")
+    require_small(1, shape)
     mask, terms = np.zeros(shape, np.bool_), np.zeros(shape)
     try:
         where = tuple(np.moveaxis(indices, -1, 0))

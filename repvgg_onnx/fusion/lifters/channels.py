@@ -44,7 +44,7 @@ def lift_slice(node: NodeView, operands: Operands, frame: Frame) -> Value:
 
 def _split_sizes(node: NodeView, channels: int) -> list[int]:
     if node.has_input(1):
-        return [int(size) for size in node.raw_constant(1)]
+        return node.integers(1)
     if "split" in node.attributes:
         return list(node.attributes["split"])
     count = len(node.proto.output)
@@ -58,9 +58,9 @@ def _bounds(node: NodeView) -> tuple[list[int], list[int], list[int], list[int]]
         starts, ends = list(node.attributes["starts"]), list(node.attributes["ends"])
         axes, steps = list(node.attributes.get("axes", range(len(starts)))), [1] * len(starts)
         return starts, ends, axes, steps
-    starts, ends = ([int(bound) for bound in node.raw_constant(index)] for index in (1, 2))
-    axes = [int(axis) for axis in node.raw_constant(3)] if node.has_input(3) else list(range(len(starts)))
-    steps = [int(step) for step in node.raw_constant(4)] if node.has_input(4) else [1] * len(starts)
+    starts, ends = node.integers(1), node.integers(2)
+    axes = node.integers(3) if node.has_input(3) else list(range(len(starts)))
+    steps = node.integers(4) if node.has_input(4) else [1] * len(starts)
     return starts, ends, axes, steps
 
 

@@ -55,6 +55,8 @@ def lift_conv_transpose(node: NodeView, operands: Operands, frame: Frame) -> Val
 
 def _conv_transpose_of(node: NodeView) -> AffineConv:
     dims = node.constant_shape(1)
+    if len(dims) < 3:
+        raise LiftError("bad-attribute", f"ConvTranspose has a kernel of {len(dims)} axes")
     if "output_shape" in node.attributes or node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise LiftError(
             "auto-pad-dynamic", "ConvTranspose has pads that follow from its output shape; export explicit ones"

@@ -22,6 +22,8 @@ def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
     alpha, beta = (float(np.float32(node.attributes.get(name, 1.0))) for name in ("alpha", "beta"))
     columns = node.attributes.get("transB", 0)
     dims = node.constant_shape(1)
+    if len(dims) != 2:
+        raise LiftError("bad-attribute", f"Gemm has a matrix of {len(dims)} axes")
     c_out, c_in = dims if columns else dims[::-1]
     geometry = Geometry.pointwise(c_out, c_in, 1, 0)
     conv = AffineConv.deferred(geometry, lambda: alpha * (node.constant(1) if columns else node.constant(1).T))

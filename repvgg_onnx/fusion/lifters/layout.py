@@ -26,7 +26,7 @@ def lift_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
 def lift_pad(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Pads with zeros on the spatial axes. Source: ONNX operator specification, Pad versions 2 to 25."""
     value = the_value(operands)
-    mode = node.attributes.get("mode", b"constant").decode()
+    mode = node.attributes.get("mode", b"constant").decode(errors="replace")
     if mode != "constant":
         raise LiftError("pad-mode", f"Pad with mode {mode!r} is not a convolution with zeros around it")
     if _padding_value(node) != 0:
@@ -55,8 +55,8 @@ def _pads_by_meaning(node: NodeView, value: Value) -> tuple[list[int], list[int]
     """
     pads: Sequence[int] = node.attributes.get("pads", ())
     if node.has_input(1):
-        pads = [int(size) for size in node.raw_constant(1)]
-    axes = [int(axis) for axis in node.raw_constant(3)] if node.has_input(3) else list(range(value.rank))
+        pads = node.integers(1)
+    axes = node.integers(3) if node.has_input(3) else list(range(value.rank))
     if len(pads) != 2 * len(axes):
         raise LiftError("bad-attribute", f"Pad has {len(pads)} pads for {len(axes)} axes")
     begins, ends = [0] * value.rank, [0] * value.rank

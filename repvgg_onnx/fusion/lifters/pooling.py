@@ -11,6 +11,7 @@ from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
 
+LARGEST_WINDOW = 2**16  # positions; a window costs a file nothing, and as a kernel it takes memory
 POOL_ATTRIBUTES = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
 
 
@@ -25,6 +26,8 @@ def lift_average_pool(node: NodeView, operands: Operands, frame: Frame) -> Value
         raise LiftError("pool-window", "AveragePool with ceil_mode averages over fewer positions at the end")
     if any(place.pads) and not node.attributes.get("count_include_pad", 0):
         raise LiftError("pool-window", "AveragePool with pads averages over fewer positions at the border")
+    if math.prod(kernel_shape) > LARGEST_WINDOW:
+        raise LiftError("too-large", f"AveragePool has a window of {math.prod(kernel_shape):,} positions")
     channels = value.channels
     geometry = Geometry(channels, channels, channels, kernel_shape, place.strides, place.pads, place.dilations)
     box = AffineConv.deferred(geometry, lambda: np.full(geometry.kernel_dims, 1.0 / math.prod(kernel_shape)))
