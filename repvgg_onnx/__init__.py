@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from repvgg_onnx.graph.load import load_model
     from repvgg_onnx.graph.save import save_model
     from repvgg_onnx.pipeline import Fusion, fuse
+    from repvgg_onnx.proof import Proof, prove
 
 __all__ = [
     "AffineConv",
@@ -37,12 +38,14 @@ __all__ = [
     "LiftError",
     "ModelError",
     "Parity",
+    "Proof",
     "Refusal",
     "Region",
     "RepvggOnnxError",
     "benchmark",
     "fuse",
     "load_model",
+    "prove",
     "save_model",
     "verify",
 ]
@@ -57,12 +60,14 @@ _HOMES = {
     "LiftError": "errors",
     "ModelError": "errors",
     "Parity": "checks.parity",
+    "Proof": "proof",
     "Refusal": "fusion.results",
     "Region": "fusion.results",
     "RepvggOnnxError": "errors",
     "benchmark": "checks.latency",
     "fuse": "pipeline",
     "load_model": "graph.load",
+    "prove": "proof",
     "save_model": "graph.save",
     "verify": "checks.parity",
 }

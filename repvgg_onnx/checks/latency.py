@@ -1,6 +1,7 @@
 """Is a model faster than another, and how sure is that?"""
 
 import gc
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from repvgg_onnx.checks.inputs import InputsLike, Shapes, build_feeds
+from repvgg_onnx.checks.datasets import InputsLike
+from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, Specs, build_feeds
 from repvgg_onnx.checks.session import CPU, Array, ModelLike, Session, common_inputs, loadable, open_session
 from repvgg_onnx.checks.statistics import MIN_PAIRS, RESOLUTION, Samples, Timing, Verdict, paired_ratio, summarize
 from repvgg_onnx.errors import CheckError
@@ -107,8 +109,10 @@ def benchmark(
     *,
     shapes: Shapes | None = None,
     inputs: InputsLike | None = None,
+    ranges: Ranges | None = None,
     threads: int = 1,
     provider: str = CPU,
+    custom_ops: Sequence[str | os.PathLike[str]] = (),
     seconds: float = 5.0,
     seed: int = 0,
 ) -> Latency:
@@ -122,22 +126,27 @@ def benchmark(
         before: path, bytes or ModelProto of the model to compare with.
         after: the model of interest.
         shapes: input name to shape, for dynamic axes.
-        inputs: input name to array, or path of an ``.npz`` file, of which the first batch is used; drawn by default.
+        inputs: as for ``verify``; the first batch is used. Drawn by default.
+        ranges: as for ``verify``.
         threads: threads inside an operator; 0 lets onnxruntime decide.
         provider: onnxruntime execution provider.
+        custom_ops: as for ``verify``.
         seconds: bound of the measured part.
         seed: seed of the values, of the order and of the interval.
 
     Raises:
-        CheckError: the models take different inputs, ``shapes`` or ``inputs`` do not fit them, the provider is not
-            available, ``seconds`` is not positive, or a model cannot be run.
+        CheckError: the models take different inputs, ``shapes``, ``inputs`` or ``ranges`` do not fit them, the provider
+            is not available, ``seconds`` is not positive, or a model cannot be run.
         ModelError: onnxruntime cannot load one of the models.
     """
     if not seconds > 0:
         raise CheckError(f"{seconds} is not a number of seconds to measure for")
     with loadable(before) as first, loadable(after) as second:
-        openers = [partial(open_session, it, level=LEVEL, provider=provider, threads=threads) for it in (first, second)]
-        values = _values([opener() for opener in openers], shapes, inputs, seed)
+        opener = partial(open_session, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
+        openers = [partial(opener, source) for source in (first, second)]
+        seeds = (seed,) if inputs is None else ()
+        feed = partial(build_feeds, shapes=shapes, inputs=inputs, ranges=ranges, seeds=seeds)
+        values = _values([opener() for opener in openers], feed)
         legs = race([partial(_ready, opener, values) for opener in openers], seconds=seconds, seed=seed)
     bound = {name: value.shape for name, value in values.items()}
     measured = sum(float(leg.sum()) for leg in legs) / 1e9
@@ -174,12 +183,9 @@ def race(makers: Sequence[Callable[[], Run]], *, seconds: float, seed: int = 0) 
     return legs
 
 
-def _values(
-    sessions: Sequence[Session], shapes: Shapes | None, inputs: InputsLike | None, seed: int
-) -> dict[str, Array]:
+def _values(sessions: Sequence[Session], feed: Callable[[Specs], tuple[Feed, ...]]) -> dict[str, Array]:
     """What every run is fed; the sessions are run on it once, so that what cannot run fails with a sentence."""
-    seeds = (seed,) if inputs is None else ()
-    values = build_feeds(common_inputs(*sessions), shapes=shapes, inputs=inputs, seeds=seeds)[0].values
+    values = feed(common_inputs(*sessions))[0].values
     for session in sessions:
         session.run(values)
     return values

@@ -1,28 +1,26 @@
 """Do two models compute the same outputs?"""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from repvgg_onnx.checks.inputs import FLOATS, Feed, InputsLike, Shapes, build_feeds
-from repvgg_onnx.checks.precision import tolerance_of
-from repvgg_onnx.checks.session import (
-    CPU,
-    LEVELS,
-    Array,
-    ModelLike,
-    Session,
-    Source,
-    common_inputs,
-    loadable,
-    open_session,
-)
+from repvgg_onnx.checks.agreement import Agreement, agreement_of, total
+from repvgg_onnx.checks.comparison import Comparison, compare_values, described, normalized_error
+from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
+from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, Specs, build_feeds
+from repvgg_onnx.checks.precision import choose_tolerance, require_tolerance
+from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, Session, Source, common_inputs, loadable, open_session
 from repvgg_onnx.errors import CheckError
 
-Outputs = dict[str, Any]  # name to array, or to lists and dicts of arrays
+__all__ = ["OutputParity", "Parity", "normalized_error", "verify"]
+
+SHIPPED = "ORT_ENABLE_ALL"
+"""The optimization level whose outputs are looked at as a classifier's: the one that models are deployed with."""
+
+_VACUOUS = "the output is all NaN and infinity, so that nothing could be compared"
 
 
 @dataclass(frozen=True)
@@ -62,12 +60,15 @@ class Parity:
         feeds: labels of what the models were fed.
         levels: onnxruntime optimization levels at which both were run.
         tolerance_reason: the tolerance and where it comes from.
+        agreements: how the classes compare, for each output that looks like logits; on the user's inputs where there
+            are any. They are for information and decide nothing.
     """
 
     outputs: tuple[OutputParity, ...]
     feeds: tuple[str, ...]
     levels: tuple[str, ...]
     tolerance_reason: str
+    agreements: tuple[Agreement, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -82,15 +83,19 @@ class Parity:
 
 @dataclass(frozen=True)
 class _Finding:
-    """One output in one run; fields as in OutputParity."""
+    """One output in one run; name, dtype and shape as in OutputParity."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
-    error: float
-    reason: str
-    feed: str
+    compared: Comparison
+    feed: Feed
     level: str
+    agreement: Agreement | None = None
+
+    @property
+    def error(self) -> float:
+        return self.compared.error
 
 
 def verify(
@@ -99,146 +104,102 @@ def verify(
     *,
     shapes: Shapes | None = None,
     inputs: InputsLike | None = None,
+    ranges: Ranges | None = None,
+    labels: LabelsLike | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     tolerance: float | None = None,
     provider: str = CPU,
     threads: int = 0,
+    custom_ops: Sequence[str | os.PathLike[str]] = (),
 ) -> Parity:
     """Comparison of every output of two models, at ORT_DISABLE_ALL and at ORT_ENABLE_ALL.
 
     Both models run at the same level on the same feeds. Outputs are matched by name. A missing output, another type
-    or shape, NaN or infinity in other places, and a second model that fails to run where the first does not are
-    failures with an infinite error and a reason. Outputs that are no floating point must be equal, except for a
-    fraction of elements within the tolerance: with float32's, one in 100,000, because an ArgMax of two nearly equal
-    values may turn with a rounding.
+    or shape, NaN or infinity in other places, an output that is nothing else on every feed, and a second model that
+    fails to run where the first does not are failures with an infinite error and a reason. Outputs that are no
+    floating point must be equal, except for a fraction of elements within the tolerance: with float32's, one in
+    100,000, because an ArgMax of two nearly equal values may turn with a rounding.
 
     Args:
         before: path, bytes or ModelProto of the model that is right.
         after: the model to judge.
         shapes: input name to shape, for dynamic axes.
-        inputs: further values to feed: input name to array, or path of an ``.npz`` file.
+        inputs: further values to feed: input name to array; path of an ``.npz`` or ``.npy`` file or of a folder of
+            ONNX test data sets; or several of these.
+        ranges: input name to smallest and largest value, for the values that are drawn.
+        labels: the class of each row of ``inputs``, or path of an ``.npy`` file of them.
         seeds: one standard-normal feed each.
         tolerance: largest error that passes; by default it follows from the least precise type in ``before``.
         provider: onnxruntime execution provider.
         threads: threads inside an operator; 0 lets onnxruntime decide.
+        custom_ops: libraries of operators that onnxruntime itself lacks. Their code is run.
 
     Raises:
-        CheckError: the models take different inputs, ``shapes`` or ``inputs`` do not fit them, the provider is not
-            available, the tolerance is negative, or ``before`` cannot be run on a feed.
+        CheckError: the models take different inputs, ``shapes``, ``inputs``, ``ranges`` or ``labels`` do not fit
+            them, the provider is not available, the tolerance is negative, or ``before`` cannot be run on a feed.
         ModelError: onnxruntime cannot load one of the models.
     """
-    if tolerance is not None and not tolerance >= 0:
-        raise CheckError(f"tolerance {tolerance} is not a number of at least 0")
+    require_tolerance(tolerance)
+    make_feeds = partial(build_feeds, shapes=shapes, inputs=inputs, ranges=ranges, labels=labels, seeds=seeds)
     findings: list[_Finding] = []
     feeds: tuple[Feed, ...] = ()
     with loadable(before) as first, loadable(after) as second:
         for level in LEVELS:
-            ours = open_session(first, level=level, provider=provider, threads=threads)
-            theirs = open_session(second, level=level, provider=provider, threads=threads)
-            feeds = feeds or build_feeds(common_inputs(ours, theirs), shapes=shapes, inputs=inputs, seeds=seeds)
-            findings += [finding for feed in feeds for finding in _compare_run(ours, theirs, feed, level)]
-        limit, reason = _tolerance(first, tolerance)
-    labels = tuple(feed.label for feed in feeds)
-    return Parity(_worst_of_each(findings, limit), labels, tuple(LEVELS), reason)
+            opener = partial(open_session, level=level, provider=provider, threads=threads, custom_ops=custom_ops)
+            found, feeds = _compare_level(opener, (first, second), feeds or make_feeds, level)
+            findings += found
+        limit, reason = choose_tolerance(first, tolerance)
+    agreements = _agreements(findings)
+    if labels is not None and not any(agreement.before.rows for agreement in agreements):
+        raise CheckError("labels are given, but no output of the models holds a row of scores for each of them")
+    outputs = _worst_of_each(findings, limit)
+    return Parity(outputs, tuple(feed.label for feed in feeds), tuple(LEVELS), reason, agreements)
 
 
-def normalized_error(before: Array, after: Array) -> float:
-    """max|before - after| / max|before|.
-
-    It is 0 where both are all zeros, and infinite where only ``before`` is. NaN, and infinity of one sign, in the same
-    place are equal and left out of both maxima; in different places the error is infinite.
-
-    Args:
-        before: floating-point array.
-        after: array of the same shape.
-
-    Source: Higham, Accuracy and Stability of Numerical Algorithms, section 1.2: norm-wise relative error, here in
-        the maximum norm.
-
-    Example:
-        >>> normalized_error(np.array([1.0, -4.0]), np.array([1.0, -3.0]))
-        0.25
-    """
-    a, b = before.astype(np.float64), after.astype(np.float64)
-    finite = np.isfinite(a)
-    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(b[finite]).all():
-        return math.inf
-    largest = np.abs(a[finite]).max(initial=0.0)
-    difference = np.abs(a[finite] - b[finite]).max(initial=0.0)
-    if difference == 0:
-        return 0.0
-    return float(difference / largest) if largest > 0 else math.inf
-
-
-def _tolerance(before: Source, asked: float | None) -> tuple[float, str]:
-    return tolerance_of(before) if asked is None else (asked, f"{asked:g}: as asked")
+def _compare_level(
+    opener: Callable[[Source], Session],
+    sources: tuple[Source, Source],
+    feeds: tuple[Feed, ...] | Callable[[Specs], tuple[Feed, ...]],
+    level: str,
+) -> tuple[list[_Finding], tuple[Feed, ...]]:
+    """Findings on all feeds at one level, and the feeds; both sessions are closed before others are opened."""
+    before, after = map(opener, sources)
+    feeds = feeds(common_inputs(before, after)) if callable(feeds) else feeds
+    return [finding for feed in feeds for finding in _compare_run(before, after, feed, level)], feeds
 
 
 def _compare_run(before: Session, after: Session, feed: Feed, level: str) -> Iterator[_Finding]:
     """Findings on every output that either model has, for one feed."""
     expected = before.run(feed.values)
     missing = "the second model has no such output"
-    actual: Outputs = {}
+    actual: dict[str, Any] = {}
     try:
         actual = after.run(feed.values)
     except CheckError as failure:
         missing = f"the second model fails to run: {failure}"
     for name, value in expected.items():
-        error, reason = _compare(value, actual[name]) if name in actual else (math.inf, missing)
-        yield _Finding(name, *_described(value), error, reason, feed.label, level)
+        found = compare_values(value, actual[name]) if name in actual else Comparison(math.inf, missing)
+        alike = agreement_of(name, value, actual.get(name), feed.labels) if level == SHIPPED else None
+        yield _Finding(name, *described(value), found, feed, level, alike)
     for name in [name for name in actual if name not in expected]:
-        reason = "the first model has no such output"
-        yield _Finding(name, *_described(actual[name]), math.inf, reason, feed.label, level)
+        lacking = Comparison(math.inf, "the first model has no such output")
+        yield _Finding(name, *described(actual[name]), lacking, feed, level)
 
 
-def _compare(before: Any, after: Any) -> tuple[float, str]:
-    """Error and reason for one output: an array, or lists and maps of them."""
-    ours, theirs = _leaves(before), _leaves(after)
-    if len(ours) != len(theirs):
-        return math.inf, "the output has another number of elements"
-    compared = (_compare_arrays(a, b) for a, b in zip(ours, theirs, strict=True))
-    return max(compared, key=lambda found: found[0], default=(0.0, ""))
-
-
-def _compare_arrays(before: Array, after: Array) -> tuple[float, str]:
-    if before.dtype != after.dtype:
-        return math.inf, f"the type is {after.dtype.name} instead of {before.dtype.name}"
-    if before.shape != after.shape:
-        return math.inf, f"the shape is {after.shape} instead of {before.shape}"
-    if before.dtype.name not in FLOATS:
-        return np.count_nonzero(before != after) / max(before.size, 1), ""
-    error = normalized_error(before, after)
-    return error, "" if math.isfinite(error) else _why_infinite(before, after)
-
-
-def _why_infinite(before: Array, after: Array) -> str:
-    if np.isfinite(after).all() and not before.any():
-        return "the second model's output is not all zeros, as the first one's is"
-    return "NaN or infinity is not in the same places"
-
-
-def _leaves(value: Any) -> list[Array]:
-    """Arrays of an output, in order; a map is its keys and its values."""
-    if value is None:  # an empty optional
-        return []
-    if isinstance(value, Mapping):
-        return [np.asarray(list(value.keys())), np.asarray(list(value.values()))]
-    if isinstance(value, list):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [np.asarray(value)]
-
-
-def _described(value: Any) -> tuple[str, tuple[int, ...]]:
-    """Type and shape of an output."""
-    if isinstance(value, np.ndarray):
-        return "string" if value.dtype.kind in "OU" else value.dtype.name, value.shape
-    return "map" if isinstance(value, Mapping) else "sequence", ()
+def _agreements(findings: Sequence[_Finding]) -> tuple[Agreement, ...]:
+    """Agreement of each output on the user's feeds, or on all if none is the user's."""
+    given = [finding for finding in findings if finding.feed.given]
+    return total(finding.agreement for finding in given or findings if finding.agreement)
 
 
 def _worst_of_each(findings: Sequence[_Finding], tolerance: float) -> tuple[OutputParity, ...]:
     names = dict.fromkeys(finding.name for finding in findings)
-    worst = (max((f for f in findings if f.name == name), key=lambda f: f.error) for name in names)
-    return tuple(
-        OutputParity(f.name, f.dtype, f.shape, f.error, tolerance, f.error <= tolerance, f.feed, f.level, f.reason)
-        for f in worst
-    )
+    return tuple(_worst([f for f in findings if f.name == name], tolerance) for name in names)
+
+
+def _worst(findings: Sequence[_Finding], tolerance: float) -> OutputParity:
+    """The worst of all runs of one output."""
+    f = max(findings, key=lambda finding: finding.error)
+    nothing = all(finding.compared.vacuous for finding in findings)
+    error, reason = (math.inf, _VACUOUS) if nothing else (f.error, f.compared.reason)
+    return OutputParity(f.name, f.dtype, f.shape, error, tolerance, error <= tolerance, f.feed.label, f.level, reason)

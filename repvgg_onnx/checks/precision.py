@@ -7,8 +7,11 @@ import onnx
 from onnx import TensorProto
 
 from repvgg_onnx.checks.session import Source
+from repvgg_onnx.errors import CheckError
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+FLOATS = tuple(UNIT_ROUNDOFF)
+"""numpy's names of the floating-point types that are compared by their error."""
 TOLERANCES = {"float64": 1e-10, "float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 
 _NAMES: dict[int, str] = {
@@ -17,6 +20,21 @@ _NAMES: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
     TensorProto.BFLOAT16: "bfloat16",
 }
+
+
+def require_tolerance(asked: float | None) -> None:
+    """A tolerance that the user asks for is one.
+
+    Raises:
+        CheckError: it is negative or no number.
+    """
+    if asked is not None and not asked >= 0:
+        raise CheckError(f"tolerance {asked} is not a number of at least 0")
+
+
+def choose_tolerance(source: Source, asked: float | None) -> tuple[float, str]:
+    """The tolerance asked for, or what ``tolerance_of`` the model is; and the reason in words."""
+    return tolerance_of(source) if asked is None else (asked, f"{asked:g}: as asked")
 
 
 def tolerance_of(source: Source) -> tuple[float, str]:
@@ -33,10 +51,13 @@ def tolerance_of(source: Source) -> tuple[float, str]:
     if not names:
         return 0.0, "0: the model holds no floating-point tensors"
     name = max(names, key=UNIT_ROUNDOFF.__getitem__)
-    roundings = TOLERANCES[name] / UNIT_ROUNDOFF[name]
-    return TOLERANCES[
-        name
-    ], f"{TOLERANCES[name]:g}: {name} is the least precise type, and it allows {roundings:.2g} roundings"
+    limit = TOLERANCES[name]
+    return limit, f"{limit:g}: {name} is the least precise type in the model; {_roundings(limit, name)}"
+
+
+def _roundings(limit: float, name: str) -> str:
+    """How many roundings of the type add up to the limit, to two digits."""
+    return f"about {float(f'{limit / UNIT_ROUNDOFF[name]:.2g}'):,.0f} roundings"
 
 
 def _read(source: Source) -> onnx.ModelProto:

@@ -5,7 +5,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +115,14 @@ def loadable(model: ModelLike) -> Iterator[Source]:
         yield os.fspath(model)
 
 
-def open_session(source: Source, *, level: str, provider: str = CPU, threads: int = 0) -> Session:
+def open_session(
+    source: Source,
+    *,
+    level: str,
+    provider: str = CPU,
+    threads: int = 0,
+    custom_ops: Sequence[str | os.PathLike[str]] = (),
+) -> Session:
     """Session of a path or of bytes.
 
     Args:
@@ -123,14 +130,18 @@ def open_session(source: Source, *, level: str, provider: str = CPU, threads: in
         level: a key of LEVELS.
         provider: onnxruntime execution provider.
         threads: threads inside an operator; 0 lets onnxruntime decide.
+        custom_ops: libraries of operators that onnxruntime itself lacks. Their code is run.
 
     Raises:
-        CheckError: the provider is not available.
+        CheckError: the provider is not available, or a library cannot be loaded.
         ModelError: onnxruntime cannot load the model.
     """
     _require_provider(provider)
+    options = _options(level, threads)
+    for library in custom_ops:
+        _register(options, library)
     try:
-        inner = onnxruntime.InferenceSession(source, _options(level, threads), providers=[provider], enable_fallback=0)
+        inner = onnxruntime.InferenceSession(source, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
         raise ModelError(f"onnxruntime cannot load the model: {_one_line(error)}") from error
     if provider not in inner.get_providers():
@@ -176,6 +187,14 @@ def _options(level: str, threads: int) -> onnxruntime.SessionOptions:
     # Waiting threads of one session would otherwise spin while another session is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return options
+
+
+def _register(options: onnxruntime.SessionOptions, library: str | os.PathLike[str]) -> None:
+    path = os.path.abspath(library)  # what has no folder in its name would be searched for in those of the system
+    try:
+        options.register_custom_ops_library(path)
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise CheckError(f"custom operators cannot be loaded: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -33,7 +33,7 @@ class MisuseError(click.ClickException):
 
 
 class BadInputError(click.ClickException):
-    """The input cannot be used."""
+    """The input cannot be used, or the output not be written."""
 
     exit_code = 3
 

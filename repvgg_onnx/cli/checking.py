@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import onnx
+from rich.console import Group
 
 from repvgg_onnx import __version__
+from repvgg_onnx.checks.bisection import Bisection, bisect
 from repvgg_onnx.checks.latency import Latency, benchmark
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.parity import verify as verify_outputs
@@ -12,14 +14,18 @@ from repvgg_onnx.cli.boundary import CheckFailedError
 from repvgg_onnx.cli.files import require_files
 from repvgg_onnx.cli.options import Output, Runtime
 from repvgg_onnx.cli.output import protect_models, show, stage
+from repvgg_onnx.report.bisection import bisection_report
+from repvgg_onnx.report.layout import section
 from repvgg_onnx.report.machine import latency_json, parity_json
 from repvgg_onnx.report.terminal import latency_report, parity_failure, parity_report
 
 Model = Path | bytes | onnx.ModelProto
 
 
-def run_verify(before: Path, after: Path, tolerance: float | None, runtime: Runtime, output: Output) -> None:
-    """Compare two files and report.
+def run_verify(
+    before: Path, after: Path, tolerance: float | None, runtime: Runtime, output: Output, *, bisecting: bool
+) -> None:
+    """Compare the outputs of two files, and their inner tensors if the user wants to bisect, and report.
 
     Raises:
         BadInputError: a model cannot be used.
@@ -29,7 +35,9 @@ def run_verify(before: Path, after: Path, tolerance: float | None, runtime: Runt
     require_files(before, after)
     protect_models(output, before, after)
     parity = compare(before, after, tolerance, runtime, output)
-    show(output, parity_report(parity), parity_json(__version__, parity))
+    bisection = _bisect(before, after, tolerance, runtime, output) if bisecting else None
+    below = section("Bisection", bisection_report(bisection)) if bisection else ()
+    show(output, Group(parity_report(parity), *below), parity_json(__version__, parity, bisection))
     if not parity.passed:
         raise CheckFailedError(f"{after}: differs from {before}, {parity_failure(parity)}")
 
@@ -53,11 +61,20 @@ def compare(before: Model, after: Model, tolerance: float | None, runtime: Runti
         return verify_outputs(
             before,
             after,
-            shapes=runtime.shapes,
-            inputs=runtime.inputs,
+            labels=runtime.labels,
             tolerance=tolerance,
-            provider=runtime.provider,
-            threads=runtime.threads or 0,
+            **runtime.arguments(threads=0),
+        )
+
+
+def _bisect(before: Path, after: Path, tolerance: float | None, runtime: Runtime, output: Output) -> Bisection:
+    """The inner tensors of two models compared on what their outputs were compared on."""
+    with stage("Comparing inner tensors", quiet=output.quiet):
+        return bisect(
+            before,
+            after,
+            tolerance=tolerance,
+            **runtime.arguments(threads=0),
         )
 
 
@@ -67,9 +84,6 @@ def measure(before: Model, after: Model, seconds: float, runtime: Runtime, outpu
         return benchmark(
             before,
             after,
-            shapes=runtime.shapes,
-            inputs=runtime.inputs,
-            threads=runtime.threads or 1,
-            provider=runtime.provider,
             seconds=seconds,
+            **runtime.arguments(threads=1),
         )

@@ -16,6 +16,8 @@ from repvgg_onnx.cli.options import (
     assumption_options,
     debug_option,
     json_option,
+    labels_option,
+    max_constant_option,
     output_options,
     quiet_option,
     runtime_options,
@@ -30,6 +32,9 @@ _CONFLICTS = (
     ("check", "min_speedup"),
     ("no_bench", "min_speedup"),
     ("no_verify", "tolerance"),
+    ("no_verify", "labels"),
+    ("no_verify", "strict"),
+    ("check", "strict"),
 )
 """Options of ``fuse`` of which one would silently undo the other."""
 
@@ -40,7 +45,7 @@ Exit codes:
   0  done
   1  a check failed: outputs, a gate, or foldable regions left in --check
   2  the command was given wrongly
-  3  the input cannot be used
+  3  the input cannot be used, or the output not be written
 """
 
 
@@ -77,8 +82,10 @@ def cli(ctx: click.Context) -> None:
 @click.option("--no-verify", is_flag=True, help="Write without comparing outputs.")
 @click.option("--no-bench", is_flag=True, help="Do not measure latency.")
 @assumption_options
+@max_constant_option
 @tolerance_option
 @runtime_options
+@labels_option
 @click.option(
     "--bench-seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -91,6 +98,7 @@ def cli(ctx: click.Context) -> None:
     type=click.FloatRange(min=0, min_open=True),
     help="Write nothing and exit 1 if the speedup is surely below this.",
 )
+@click.option("--strict", is_flag=True, help="Write nothing and exit 1 if a region fails its check.")
 @output_options
 @click.pass_context
 def fuse(
@@ -105,9 +113,11 @@ def fuse(
     no_bench: bool,
     assume_inference: bool,
     freeze_initializers: bool,
+    max_constant_mb: int,
     tolerance: float | None,
     bench_seconds: float,
     min_speedup: float | None,
+    strict: bool,
     json_path: str | None,
     quiet: bool,
     **runtime: Any,
@@ -120,7 +130,17 @@ def fuse(
     from repvgg_onnx.cli.fusing import run_fuse
 
     options = FuseOptions(
-        model, output, in_place, check, not no_verify, not no_bench, tolerance, bench_seconds, min_speedup
+        model,
+        output,
+        in_place,
+        check,
+        not no_verify,
+        not no_bench,
+        tolerance,
+        bench_seconds,
+        min_speedup,
+        max_constant_mb,
+        strict,
     )
     assumptions = Assumptions(assume_inference, freeze_initializers)
     run_fuse(options, assumptions, Runtime(**runtime), Output(json_path, quiet))
@@ -130,15 +150,24 @@ def fuse(
 @click.argument("model", type=FILE)
 @click.option("--all", "every", is_flag=True, help="List every region and every refusal, not the alike as one.")
 @assumption_options
+@max_constant_option
 @shape_option
 @output_options
 def inspect(
-    *, model: Path, every: bool, shapes: dict[str, tuple[int, ...]], json_path: str | None, quiet: bool, **assumed: Any
+    *,
+    model: Path,
+    every: bool,
+    shapes: dict[str, tuple[int, ...]],
+    max_constant_mb: int,
+    json_path: str | None,
+    quiet: bool,
+    **assumed: Any,
 ) -> None:
     """Show what could be folded in MODEL, what could not, why, and what to do."""
     from repvgg_onnx.cli.fusing import run_inspect
 
-    run_inspect(model, Assumptions(**assumed), shapes, Output(json_path, quiet), every=every)
+    output = Output(json_path, quiet)
+    run_inspect(model, Assumptions(**assumed), shapes, output, max_constant_mb=max_constant_mb, every=every)
 
 
 @cli.command(epilog=_example("repvgg-onnx explain two-roots"))
@@ -155,16 +184,25 @@ def explain(*, code: str | None, json_path: str | None) -> None:
 @cli.command(epilog=_example("repvgg-onnx verify model.onnx model.fused.onnx --inputs data.npz"))
 @click.argument("before", metavar="A", type=FILE)
 @click.argument("after", metavar="B", type=FILE)
+@click.option("--bisect", is_flag=True, help="Show where they begin to differ, by tensors of the same names.")
 @tolerance_option
 @runtime_options
+@labels_option
 @output_options
 def verify(
-    *, before: Path, after: Path, tolerance: float | None, json_path: str | None, quiet: bool, **runtime: Any
+    *,
+    before: Path,
+    after: Path,
+    bisect: bool,
+    tolerance: float | None,
+    json_path: str | None,
+    quiet: bool,
+    **runtime: Any,
 ) -> None:
     """Compare the outputs of models A and B; exit 1 if they differ."""
     from repvgg_onnx.cli.checking import run_verify
 
-    run_verify(before, after, tolerance, Runtime(**runtime), Output(json_path, quiet))
+    run_verify(before, after, tolerance, Runtime(**runtime), Output(json_path, quiet), bisecting=bisect)
 
 
 @cli.command(epilog=_example("repvgg-onnx bench model.onnx model.fused.onnx --threads 2 --seconds 10"))

@@ -7,7 +7,7 @@ import click
 
 from repvgg_onnx.census import census
 from repvgg_onnx.cli.boundary import about
-from repvgg_onnx.cli.output import require_folder, stage
+from repvgg_onnx.cli.output import require_clean_stdout, require_folder, stage
 from repvgg_onnx.graph.save import save_model
 from repvgg_onnx.report.units import count, size
 from repvgg_onnx.zoo import architecture, build, describe, export, names
@@ -35,9 +35,10 @@ def run_export(
     Raises:
         RepvggOnnxError: there is no such network, torch is missing or the checkpoint does not fit.
         BadInputError: the file cannot be written.
-        UsageError: the folder of ``target`` does not exist.
+        UsageError: the folder of ``target`` does not exist, or something else goes there too.
     """
     require_folder(target)
+    require_clean_stdout(target, quiet=quiet)
     shape = architecture(name).input_shape
     with stage(f"Exporting {name}", quiet=quiet):
         module = build(name, deployed=deployed, checkpoint=checkpoint)

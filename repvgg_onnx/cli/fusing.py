@@ -10,23 +10,25 @@ from repvgg_onnx import __version__
 from repvgg_onnx.census import Census, census
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
+from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.cli.boundary import CheckFailedError, about
 from repvgg_onnx.cli.checking import compare, measure
 from repvgg_onnx.cli.files import describe
 from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
-from repvgg_onnx.cli.output import protect_models, require_distinct, require_folder, show, stage
+from repvgg_onnx.cli.output import protect_models, show, stage
+from repvgg_onnx.cli.writing import Draft, drafted, target_of
 from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.fusion.results import Refusal, Region
-from repvgg_onnx.graph.load import has_external_data, load_model
-from repvgg_onnx.graph.save import save_model, serialize, write_bytes
-from repvgg_onnx.pipeline import fuse, prepare
+from repvgg_onnx.graph.load import OpenModel, load_model, open_model
+from repvgg_onnx.pipeline import Fusion, fuse, prepare
+from repvgg_onnx.proof import prove
 from repvgg_onnx.report.machine import fuse_json
 from repvgg_onnx.report.model import FuseReport, ModelFile, Verdict
 from repvgg_onnx.report.terminal import fuse_report, inspect_report, parity_failure
 from repvgg_onnx.report.units import plural
 
-FUSED_SUFFIX = ".fused.onnx"
-"""What the default name of the output ends in."""
+LARGEST_OBSERVED = 2**30
+"""Bytes of tensors above which regions are not checked one by one, because that keeps several copies in memory."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,24 @@ class _Candidate:
     Attributes:
         before: the input file.
         after: what the fused model stores.
-        content: the bytes that are verified, measured and written, or the model where one file cannot hold it; None
-            where there is nothing to write but the input itself.
+        opened: the input, whose files the fused model refers to.
+        model: the fused model; None where there is nothing to write but the input itself.
         regions: what was folded.
         refusals: what was not, and why.
         notes: what was taken for granted about the input.
+        checked: how each region compares on its own, where that was asked for.
+        failed: the same for regions that were left as they were because of it.
     """
 
     before: ModelFile
     after: Census
-    content: bytes | onnx.ModelProto | None
+    opened: OpenModel
+    model: onnx.ModelProto | None
     regions: tuple[Region, ...]
     refusals: tuple[Refusal, ...]
     notes: tuple[str, ...]
+    checked: tuple[RegionParity, ...] = ()
+    failed: tuple[RegionParity, ...] = ()
 
 
 def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> None:
@@ -59,22 +66,33 @@ def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, o
         CheckFailedError: a check failed.
         UsageError: a file would be written where it cannot or must not be.
     """
-    target = None if options.check else _target(options)
+    target = target_of(options, output)
     protect_models(output, options.model, target)
     with about(options.model):
-        candidate = _fold(options.model, assumptions, runtime.shapes, output, keep=target is not None)
-        parity, latency = _check(candidate, options, assumptions, runtime, output)
-    verdict = judge(options, candidate.regions, parity, latency)
-    written = target if verdict in (Verdict.FUSED, Verdict.NOTHING_TO_FOLD) else None
-    if written is not None:
-        _write(candidate, options.model, written)
+        if _observes(options):
+            candidate = _prove(options, assumptions, runtime, output)
+        else:
+            candidate = _fold(options.model, assumptions, runtime.shapes, output, options.max_constant_mb)
+    with drafted(candidate.model, candidate.before, candidate.opened, target) as draft:
+        with about(options.model):
+            parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
+        verdict = judge(options, candidate.regions, parity, latency, candidate.failed)
+        written = draft if verdict in (Verdict.FUSED, Verdict.NOTHING_TO_FOLD) else None
+        if written is not None:
+            written.commit()
     report = _report(candidate, verdict, written=written, parity=parity, latency=latency, gate=options.min_speedup)
     show(output, fuse_report(report), fuse_json(report))
     _raise_failed(options, report)
 
 
 def run_inspect(
-    model: Path, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], output: Output, *, every: bool
+    model: Path,
+    assumptions: Assumptions,
+    shapes: Mapping[str, Sequence[int]],
+    output: Output,
+    *,
+    max_constant_mb: int,
+    every: bool,
 ) -> None:
     """Fold and report, and write nothing.
 
@@ -84,16 +102,24 @@ def run_inspect(
     """
     protect_models(output, model, None)
     with about(model):
-        candidate = _fold(model, assumptions, shapes, output, keep=False)
+        candidate = _fold(model, assumptions, shapes, output, max_constant_mb)
     report = _report(candidate, Verdict.FOLDABLE if candidate.regions else Verdict.NOTHING_TO_FOLD)
     show(output, inspect_report(report, every=every), fuse_json(report))
 
 
-def judge(options: FuseOptions, regions: Sequence[Region], parity: Parity | None, latency: Latency | None) -> Verdict:
+def judge(
+    options: FuseOptions,
+    regions: Sequence[Region],
+    parity: Parity | None,
+    latency: Latency | None,
+    failed: Sequence[RegionParity] = (),
+) -> Verdict:
     """How a run ends, from what was found and measured.
 
     A gate on the speedup fails only where the whole confidence interval is below it.
     """
+    if failed and (options.strict or not regions):
+        return Verdict.REGION_FAILED
     if not regions:
         return Verdict.NOTHING_TO_FOLD
     if options.check:
@@ -105,41 +131,64 @@ def judge(options: FuseOptions, regions: Sequence[Region], parity: Parity | None
     return Verdict.FUSED
 
 
-def _target(options: FuseOptions) -> Path:
-    """The file to write, which is the input only if the user said so."""
-    if options.in_place:
-        return options.model
-    if options.output is not None:
-        require_folder(options.output)
-    target = options.output or options.model.parent / (options.model.stem + FUSED_SUFFIX)
-    require_distinct(target, options.model)
-    return target
-
-
 def _fold(
-    path: Path, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], output: Output, *, keep: bool
+    path: Path, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], output: Output, max_constant_mb: int
 ) -> _Candidate:
-    """The input read and folded; the fused model is kept, as bytes, only where it may be written."""
+    """The input read and folded."""
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before = describe(path)
-        fusion = fuse(path, shapes=shapes, **asdict(assumptions))
-        changed = bool(fusion.regions or fusion.notes)
-        content = (serialize(fusion.model) or fusion.model) if keep and changed else None
-        return _Candidate(before, census(fusion.model), content, fusion.regions, fusion.refusals, fusion.notes)
+        opened = open_model(path)
+        fusion = fuse(opened, shapes=shapes, max_constant_mb=max_constant_mb, **asdict(assumptions))
+        return _candidate(before, opened, fusion)
+
+
+def _observes(options: FuseOptions) -> bool:
+    """Whether the regions are checked one by one, which keeps several copies of the model in memory."""
+    return options.verify and not options.check and describe(options.model).census.tensor_bytes <= LARGEST_OBSERVED
+
+
+def _prove(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> _Candidate:
+    """The input read, folded, and each region checked on the activations that arrive there."""
+    with stage(f"Folding {options.model.name}", quiet=output.quiet):
+        proof = prove(
+            options.model,
+            max_constant_mb=options.max_constant_mb,
+            **runtime.arguments(threads=0),
+            **asdict(assumptions),
+        )
+        opened = open_model(options.model)
+        return _candidate(describe(options.model), opened, proof.fusion, proof.regions, proof.failed)
+
+
+def _candidate(
+    before: ModelFile,
+    opened: OpenModel,
+    fusion: Fusion,
+    checked: tuple[RegionParity, ...] = (),
+    failed: tuple[RegionParity, ...] = (),
+) -> _Candidate:
+    changed = fusion.model if fusion.regions or fusion.notes else None
+    after = census(fusion.model)
+    return _Candidate(before, after, opened, changed, fusion.regions, fusion.refusals, fusion.notes, checked, failed)
 
 
 def _check(
-    candidate: _Candidate, options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output
+    candidate: _Candidate,
+    draft: Draft | None,
+    options: FuseOptions,
+    assumptions: Assumptions,
+    runtime: Runtime,
+    output: Output,
 ) -> tuple[Parity | None, Latency | None]:
     """The comparisons that were asked for; none where nothing was folded, no latency of a wrong model."""
-    if candidate.content is None or not candidate.regions:
+    if draft is None or not candidate.regions:
         return None, None
     parity, latency = None, None
     baseline = _baseline(options.model, assumptions) if candidate.notes else options.model
     if options.verify:
-        parity = compare(baseline, candidate.content, options.tolerance, runtime, output)
+        parity = compare(baseline, draft.file, options.tolerance, runtime, output)
     if options.bench and (parity is None or parity.passed):
-        latency = measure(baseline, candidate.content, options.bench_seconds, runtime, output)
+        latency = measure(baseline, draft.file, options.bench_seconds, runtime, output)
     return parity, latency
 
 
@@ -149,38 +198,17 @@ def _baseline(path: Path, assumptions: Assumptions) -> onnx.ModelProto:
     return model
 
 
-def _write(candidate: _Candidate, source: Path, target: Path) -> None:
-    """The fused model stands at ``target``, in the bytes that were checked."""
-    with about(target):
-        if candidate.content is None:
-            _copy(source, target)
-        elif isinstance(candidate.content, bytes):
-            write_bytes(candidate.content, target)
-        else:
-            save_model(candidate.content, target)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """The input stands at ``target``: byte for byte, unless its side files would be out of reach there."""
-    if target == source:
-        return
-    if source.parent.samefile(target.parent) or not has_external_data(source):
-        write_bytes(source.read_bytes(), target)
-    else:
-        save_model(load_model(source), target, external_data=True)
-
-
 def _report(
     candidate: _Candidate,
     verdict: Verdict,
     *,
-    written: Path | None = None,
+    written: Draft | None = None,
     parity: Parity | None = None,
     latency: Latency | None = None,
     gate: float | None = None,
 ) -> FuseReport:
     """Everything about a run, for the renderers."""
-    after = ModelFile(None, None, candidate.after) if written is None else describe(written)
+    after = ModelFile(None, None, candidate.after) if written is None else written.described
     return FuseReport(
         version=__version__,
         before=candidate.before,
@@ -192,6 +220,8 @@ def _report(
         min_speedup=gate,
         verdict=verdict,
         notes=candidate.notes,
+        region_parities=candidate.checked,
+        rolled_back=candidate.failed,
         advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
     )
 
@@ -205,6 +235,9 @@ def _raise_failed(options: FuseOptions, report: FuseReport) -> None:
             f"the speedup is at most {report.latency.high:.3g} (95% confidence), "
             f"below --min-speedup {options.min_speedup:g}; nothing was written"
         )
+    elif report.verdict is Verdict.REGION_FAILED:
+        counted = plural(len(report.rolled_back), "region")
+        sentence = f"{counted} failed the check on recorded activations; nothing was written"
     elif report.verdict is Verdict.FOLDABLE:
         sentence = f"{plural(len(report.regions), 'region')} can be folded"
     else:

@@ -24,15 +24,36 @@ class Runtime:
 
     Attributes:
         shapes: shapes of inputs by name.
-        inputs: an .npz file of inputs, if the user has one.
+        inputs: files and folders of inputs that the user has.
+        ranges: smallest and largest value of inputs that are drawn, by name.
         threads: onnxruntime's threads; None is the default of the check.
         provider: onnxruntime's execution provider.
+        custom_ops: libraries of operators that onnxruntime itself lacks.
+        labels: an .npy file of the classes of the inputs, if the user has one.
     """
 
     shapes: dict[str, tuple[int, ...]]
-    inputs: Path | None
+    inputs: tuple[Path, ...]
+    ranges: dict[str, tuple[float, float]]
     threads: int | None
     provider: str
+    custom_ops: tuple[Path, ...]
+    labels: Path | None = None
+
+    def arguments(self, *, threads: int) -> dict[str, Any]:
+        """Keyword arguments that every check takes.
+
+        Args:
+            threads: how many threads to run on where the user did not say.
+        """
+        return {
+            "shapes": self.shapes,
+            "inputs": self.inputs or None,
+            "ranges": self.ranges,
+            "provider": self.provider,
+            "custom_ops": self.custom_ops,
+            "threads": self.threads or threads,
+        }
 
 
 @dataclass(frozen=True)
@@ -75,6 +96,8 @@ class FuseOptions:
         tolerance: largest accepted normalized error; None follows from the types of the outputs.
         bench_seconds: bound on the measured time.
         min_speedup: speedup below which the run fails.
+        max_constant_mb: MiB that constants and folded weights may take besides the model's own.
+        strict: fail if a region had to be rolled back.
     """
 
     model: Path
@@ -86,6 +109,8 @@ class FuseOptions:
     tolerance: float | None
     bench_seconds: float
     min_speedup: float | None
+    max_constant_mb: int
+    strict: bool = False
 
 
 def shape_option(command: Command) -> Command:
@@ -104,9 +129,37 @@ def runtime_options(command: Command) -> Command:
     """The options that make a ``Runtime``."""
     return _all(
         shape_option,
-        click.option("--inputs", type=FILE, metavar="FILE.npz", help="Inputs to run on as well, by name."),
+        click.option(
+            "--inputs",
+            type=FILE,
+            multiple=True,
+            metavar="PATH",
+            help="Inputs to run on as well: .npz, .npy or a test_data_set_* folder; repeatable.",
+        ),
+        click.option(
+            "--range",
+            "ranges",
+            multiple=True,
+            metavar="NAME=LO,HI",
+            callback=_parse_ranges,
+            help="Draw an input from LO to HI, both included; repeatable.",
+        ),
         click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime."),
         click.option("--provider", default="CPUExecutionProvider", show_default=True, help="Execution provider."),
+        click.option(
+            "--custom-ops",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            multiple=True,
+            metavar="PATH",
+            help="Library of operators that onnxruntime lacks; its code is run; repeatable.",
+        ),
+    )(command)
+
+
+def labels_option(command: Command) -> Command:
+    """``--labels FILE.npy``."""
+    return click.option(
+        "--labels", type=FILE, metavar="FILE.npy", help="Classes of the rows of --inputs, to count right ones."
     )(command)
 
 
@@ -119,6 +172,17 @@ def assumption_options(command: Command) -> Command:
         click.option(
             "--freeze-initializers", is_flag=True, help="Take inputs that have initializers for constants, and say so."
         ),
+    )(command)
+
+
+def max_constant_option(command: Command) -> Command:
+    """``--max-constant-mb``."""
+    return click.option(
+        "--max-constant-mb",
+        type=click.IntRange(min=0),
+        default=64,
+        show_default=True,
+        help="MiB to compute of constants and weights, beyond twice the model's own.",
     )(command)
 
 
@@ -183,3 +247,12 @@ def _parse_shapes(
     from repvgg_onnx.shapes import parse_shape
 
     return dict(map(parse_shape, texts))
+
+
+def _parse_ranges(
+    _ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """Callback of ``--range``."""
+    from repvgg_onnx.checks.ranges import parse_range
+
+    return dict(map(parse_range, texts))

@@ -5,8 +5,11 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from repvgg_onnx.checks.agreement import Agreement
+from repvgg_onnx.checks.bisection import Bisection, TensorParity
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
+from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.checks.statistics import Timing
 from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.model import FuseReport, ModelFile
@@ -30,14 +33,16 @@ def fuse_json(report: FuseReport) -> str:
             "refusals": [asdict(refusal) for refusal in report.refusals],
             "advice": report.advice,
             "parity": report.parity and _parity(report.parity),
+            "region_parities": [_region_parity(parity) for parity in report.region_parities],
+            "rolled_back": [_region_parity(parity) for parity in report.rolled_back],
             "latency": report.latency and _latency(report.latency),
         },
     )
 
 
-def parity_json(version: str, parity: Parity) -> str:
-    """The comparison of two models, under the key that it has in the report of ``fuse``."""
-    return _document(version, {"parity": _parity(parity)})
+def parity_json(version: str, parity: Parity, bisection: Bisection | None = None) -> str:
+    """The comparison of two models, under the key that it has in the report of ``fuse``; and where they differ."""
+    return _document(version, {"parity": _parity(parity), "bisection": bisection and _bisection(bisection)})
 
 
 def latency_json(version: str, latency: Latency) -> str:
@@ -88,12 +93,45 @@ def _parity(parity: Parity) -> dict[str, Any]:
         "feeds": parity.feeds,
         "levels": parity.levels,
         "outputs": [_output(output) for output in parity.outputs],
+        "agreements": [_agreement(agreement) for agreement in parity.agreements],
     }
+
+
+def _region_parity(parity: RegionParity) -> dict[str, Any]:
+    """The comparison of one region; a bound of null is none."""
+    content = asdict(parity) | {"passed": parity.passed}
+    return content | {key: _finite(content[key]) for key in ("error", "bound", "used")}
 
 
 def _output(output: OutputParity) -> dict[str, Any]:
     """The comparison of one output."""
     return asdict(output) | {"error": _finite(output.error)}
+
+
+def _agreement(agreement: Agreement) -> dict[str, Any]:
+    """The classes that two models choose; the accuracies are null where no labels are known."""
+    content = asdict(agreement)
+    for side in ("before", "after"):
+        content[side] = content[side] if content[side]["rows"] else None
+    return content
+
+
+def _bisection(bisection: Bisection) -> dict[str, Any]:
+    """Where two models begin to differ, and every tensor that was compared."""
+    return {
+        "obstacle": bisection.obstacle,
+        "tolerance": bisection.tolerance,
+        "tolerance_reason": bisection.tolerance_reason,
+        "feeds": bisection.feeds,
+        "level": bisection.level,
+        "origins": [tensor.name for tensor in bisection.origins],
+        "tensors": [_tensor(tensor) for tensor in bisection.tensors],
+    }
+
+
+def _tensor(tensor: TensorParity) -> dict[str, Any]:
+    """The comparison of one inner tensor."""
+    return asdict(tensor) | {"error": _finite(tensor.error), "error_of_inputs": _finite(tensor.error_of_inputs)}
 
 
 def _latency(latency: Latency) -> dict[str, Any]:

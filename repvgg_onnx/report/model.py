@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from repvgg_onnx.census import Census
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
+from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.fusion.results import Refusal, Region
 
 
@@ -16,6 +17,7 @@ class Verdict(enum.Enum):
     NOTHING_TO_FOLD = "nothing-to-fold"
     FOLDABLE = "foldable"
     PARITY_FAILED = "parity-failed"
+    REGION_FAILED = "region-failed"
     TOO_SLOW = "too-slow"
 
 
@@ -51,6 +53,9 @@ class FuseReport:
         notes: what was taken for granted about the input, in sentences; where there are any, parity and latency
             compare with the input so changed, and not with the file.
         advice: what a user can do, for each code of the refusals.
+        region_parities: how each folded region compares on the activations that arrive there; empty where that was not
+            asked for.
+        rolled_back: the same for regions that failed and were left as they were.
     """
 
     version: str
@@ -64,3 +69,5 @@ class FuseReport:
     verdict: Verdict
     notes: tuple[str, ...]
     advice: dict[str, str]
+    region_parities: tuple[RegionParity, ...] = ()
+    rolled_back: tuple[RegionParity, ...] = ()

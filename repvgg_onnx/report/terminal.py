@@ -1,5 +1,6 @@
 """A report as text for one screen of 80 columns: rich renderables, readable without colour."""
 
+import math
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -7,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repvgg_onnx.census import Census
+from repvgg_onnx.checks.agreement import Agreement
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.report.findings import (
@@ -20,7 +22,7 @@ from repvgg_onnx.report.findings import (
 )
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, dim, section
 from repvgg_onnx.report.model import FuseReport, Verdict
-from repvgg_onnx.report.units import count, duration, plural, printable, size
+from repvgg_onnx.report.units import count, duration, plural, printable, share, size
 
 
 def fuse_report(report: FuseReport) -> Group:
@@ -41,17 +43,39 @@ def inspect_report(report: FuseReport, *, every: bool) -> Group:
 
 
 def parity_report(parity: Parity) -> Group:
-    """The comparison of two models: the verdict, then every output that differs."""
+    """The comparison of two models: the verdict, every output that differs, and how classes compare."""
     word, style = ("same outputs", GOOD) if parity.passed else ("different outputs", BAD)
     conditions = f"{plural(len(parity.feeds), 'feed')} at {' and '.join(parity.levels)}"
     verdict = Text.assemble((word, style), f": worst error {parity.error:.2g} on {conditions}")
     failed = [_failed_output(output) for output in parity.outputs if not output.passed]
-    return Group(verdict, dim(f"tolerance: {parity.tolerance_reason}"), *_shortened(failed, "output"))
+    classes = [_agreement(agreement) for agreement in parity.agreements]
+    return Group(
+        verdict,
+        dim(f"tolerance: {parity.tolerance_reason}"),
+        *_shortened(failed, "output"),
+        *_shortened(classes, "output"),
+    )
 
 
 def parity_failure(parity: Parity) -> str:
     """The worst output that did not pass, in words."""
     return _difference(max((output for output in parity.outputs if not output.passed), key=lambda it: it.error))
+
+
+def region_parity_lines(report: FuseReport) -> Iterator[Text]:
+    """How the regions compare one by one: the worst of those that passed, and those that were rolled back."""
+    if report.region_parities:
+        worst = max(report.region_parities, key=lambda parity: parity.error)
+        bound = f", bound {worst.bound:.1g}" if math.isfinite(worst.bound) else ""
+        counted = plural(len(report.region_parities), "region")
+        yield Text.assemble(
+            (f"{counted} checked one by one", GOOD),
+            f" on the activations that arrive there: worst error {worst.error:.2g}{bound}, in {printable(worst.name)}",
+        )
+        used = max(parity.used for parity in report.region_parities)
+        yield dim(f"no element takes more than {used:.1%} of its a-priori bound on rounding errors")
+    for parity in report.rolled_back:
+        yield Text(f"rolled back {printable(parity.name)}: error {parity.error:.2g} on {parity.feed}", style=BAD)
 
 
 def latency_report(latency: Latency) -> Group:
@@ -69,7 +93,7 @@ def _fuse_sections(report: FuseReport) -> Iterator[RenderableType]:
     yield from refusal_lines(report.refusals)
     yield from _change_lines(report)
     if report.parity:
-        yield from section("Parity", parity_report(report.parity))
+        yield from section("Parity", Group(parity_report(report.parity), *region_parity_lines(report)))
     if report.latency:
         yield from section("Latency", latency_report(report.latency))
     if outcome := _outcome(report):
@@ -137,6 +161,17 @@ def _failed_output(output: OutputParity) -> Text:
     return Text(f"{_difference(output)}, on {output.worst_feed} at {output.worst_level}", style=BAD)
 
 
+def _agreement(agreement: Agreement) -> Text:
+    """How often two models choose the same class, and how often each is right."""
+    same = f"same class in {agreement.same:,} of {plural(agreement.rows, 'row')}"
+    before, after = agreement.before, agreement.after
+    if not before.rows:
+        return Text(f"{printable(agreement.output)}: {same}")
+    top1 = f"top-1 right {share(before.top1, before.rows)} before, {share(after.top1, after.rows)} after"
+    top5 = f"top-5 {share(before.top5, before.rows)} before, {share(after.top5, after.rows)} after"
+    return Text(f"{printable(agreement.output)}: {same}; {top1}; {top5}")
+
+
 def _difference(output: OutputParity) -> str:
     """How an output differs."""
     how = printable(output.reason) or f"error {output.error:.2g} is above {output.tolerance:.2g}"
@@ -160,5 +195,5 @@ def _outcome(report: FuseReport) -> Text:
             return Text(f"wrote {written}, {how}" if written else "")
         case Verdict.FOLDABLE:
             return Text()
-        case Verdict.PARITY_FAILED | Verdict.TOO_SLOW:
+        case Verdict.PARITY_FAILED | Verdict.REGION_FAILED | Verdict.TOO_SLOW:
             return Text("nothing was written", style=BAD)

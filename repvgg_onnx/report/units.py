@@ -39,6 +39,16 @@ def duration(nanoseconds: float) -> str:
     return _scaled(nanoseconds, _TIME_UNITS) or f"{nanoseconds:.0f} ns"
 
 
+def share(part: int, whole: int) -> str:
+    """A part of a whole in percent.
+
+    Example:
+        >>> share(445, 450), share(450, 450)
+        ('98.89 %', '100.00 %')
+    """
+    return f"{100 * part / whole:.2f} %"
+
+
 def plural(number: int, noun: str) -> str:
     """A counted noun.
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from repvgg_onnx.checks.inputs import build_feeds, load_inputs
+from repvgg_onnx.checks.inputs import build_feeds
 from repvgg_onnx.checks.session import TensorSpec
 from repvgg_onnx.errors import CheckError
 from tests.checks.models import BFLOAT16
@@ -185,31 +185,131 @@ def test_safe_casts_are_made(type_, given, taken):
     assert feed.values["x"].astype(given).tolist() == array.tolist()
 
 
-def test_an_npz_file_is_read(tmp_path):
-    path = tmp_path / "data.npz"
-    np.savez(path, x=np.ones((2, 4), np.float32), labels=np.arange(2))
-    assert sorted(load_inputs(path)) == ["labels", "x"]
-    (feed,) = build_feeds(BATCH_OF_TWO, inputs=str(path), seeds=())
-    assert np.array_equal(feed.values["x"], np.ones((2, 4)))
+# Ranges
 
 
-def test_files_that_cannot_be_inputs_are_refused(tmp_path):
-    text, single, objects, broken = (tmp_path / name for name in ("a.txt", "b.npy", "c.npz", "d.npz"))
-    text.write_text("hello")
-    np.save(single, np.ones(3))
-    np.savez(objects, x=np.array([{"a": 1}], object))
-    np.savez(broken, x=np.ones(4000))
-    content = bytearray(broken.read_bytes())
-    content[300:400] = bytes(100)
-    broken.write_bytes(content)
-    for path, words in (
-        (text, "not an .npz"),
-        (single, "not an .npz"),
-        (objects, "pickle"),
-        (broken, "cannot be read"),
-    ):
-        with pytest.raises(CheckError, match=words) as caught:
-            load_inputs(path)
-        assert "\n" not in str(caught.value)
-    with pytest.raises(CheckError, match="does not exist"):
-        load_inputs(tmp_path / "absent.npz")
+@pytest.mark.parametrize(
+    ("type_", "bounds"),
+    [
+        ("float", (-0.25, 1.5)),
+        ("double", (100.0, 101.0)),
+        ("float16", (-2, -1)),
+        ("bfloat16", (0, 4)),
+        ("int64", (3, 29521)),
+        ("int8", (-5, 5)),
+        ("uint64", (2**63, 2**64 - 1)),
+        ("bool", (0, 1)),
+    ],
+)
+def test_a_range_is_kept_and_used_in_the_type_of_the_input(type_, bounds):
+    low, high = bounds
+    for feed in build_feeds(specs(x=(type_, (20, 30, 4))), ranges={"x": bounds}, seeds=(0, 1)):
+        values = feed.values["x"]
+        assert values.dtype == specs(x=(type_, ()))["x"].dtype
+        smallest, largest = (
+            (values.min(), values.max()) if type_ == "uint64" else (float(values.min()), float(values.max()))
+        )
+        assert low <= smallest < low + (high - low) / 4 + 1
+        assert high - (high - low) / 4 - 1 < largest <= high
+
+
+def test_both_ends_of_a_range_of_integers_are_drawn():
+    values = build_feeds(specs(x=("int32", (40, 5))), ranges={"x": (-1, 2)}, seeds=(0,))[0].values["x"]
+    assert set(values.flat) == {-1, 0, 1, 2}
+    between = build_feeds(specs(x=("int32", (40, 5))), ranges={"x": (0.5, 2.5)}, seeds=(0,))[0].values["x"]
+    assert set(between.flat) == {1, 2}
+
+
+def test_the_border_feed_of_a_range_is_near_its_ends_on_the_border_and_near_its_middle_inside():
+    values = build_feeds(specs(x=("float", (2, 4, 5, 7))), ranges={"x": (0, 255)}, seeds=(0,))[1].values["x"]
+    inside = values[:, :, 1:-1, 1:-1]
+    assert np.abs(inside - 127.5).max() < 0.2
+    edge = values[:, :, 0, :]
+    assert np.abs(edge - 127.5).min() >= 127.5 / 2
+    assert edge.min() < 64 < 191 < edge.max()
+
+
+def test_a_range_holds_for_its_input_only():
+    two = specs(x=("float", (4, 60)), z=("float", (4, 60)))
+    feed = build_feeds(two, ranges={"z": (5, 6)}, seeds=(0,))[0]
+    assert feed.values["z"].min() >= 5
+    assert feed.values["x"].min() < 0
+
+
+@pytest.mark.parametrize(
+    ("type_", "bounds", "message"),
+    [
+        ("uint8", (-5, 300), "range -5,300 does not fit input 'x', which takes uint8 values"),
+        ("int64", (0.2, 0.8), "does not fit input 'x'"),
+        ("float16", (0, 1e6), "does not fit input 'x', which takes float16 values"),
+        ("bool", (0, 2), "takes bool values"),
+        ("float", (2, 1), "is empty"),
+        ("float", (0, np.inf), "is not finite"),
+        ("int32", (np.nan, 1), "is not finite"),
+    ],
+)
+def test_ranges_that_do_not_fit_are_refused_in_one_line(type_, bounds, message):
+    with pytest.raises(CheckError) as caught:
+        build_feeds(specs(x=(type_, (2, 3))), ranges={"x": bounds})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_range_of_no_input_is_refused():
+    with pytest.raises(CheckError, match="no input 'z': its inputs are 'x'"):
+        build_feeds(IMAGE, ranges={"z": (0, 1)})
+
+
+# Several sources and their labels
+
+
+def test_several_sources_are_fed_in_turn_each_in_its_own_shape():
+    arrays = [np.ones((rows, 4), np.float32) for rows in (3, 5)]
+    feeds = build_feeds(specs(x=("float", ("N", 4))), inputs=[{"x": array} for array in arrays], seeds=(0,))
+    assert [feed.values["x"].shape for feed in feeds] == [(3, 4), (3, 4), (3, 4), (5, 4)]
+    assert [feed.given for feed in feeds] == [(), (), ("x",), ("x",)]
+
+
+def test_labels_follow_their_rows_through_the_batches():
+    x = np.arange(24, dtype=np.float32).reshape(6, 4)
+    feeds = build_feeds(BATCH_OF_TWO, inputs={"x": x, "labels": np.arange(6)}, seeds=(0,))
+    assert [None if feed.labels is None else feed.labels.tolist() for feed in feeds] == [
+        None,
+        None,
+        [0, 1],
+        [2, 3],
+        [4, 5],
+    ]
+
+
+def test_labels_of_their_own_are_for_all_sources_in_order_and_win():
+    dynamic = specs(x=("float", ("N", 4)))
+    first, second = ({"x": np.ones((rows, 4), np.float32), "labels": np.zeros(rows, int)} for rows in (2, 3))
+    feeds = build_feeds(dynamic, inputs=[first, second], labels=np.arange(5), seeds=(0,))
+    assert [feed.labels.tolist() for feed in feeds if feed.given] == [[0, 1], [2, 3, 4]]
+    assert all(feed.labels is None for feed in feeds if not feed.given)
+
+
+@pytest.mark.parametrize("rows", [5, 7])
+def test_labels_of_another_number_of_rows_are_refused(rows):
+    x = np.ones((6, 4), np.float32)
+    for arguments in ({"inputs": {"x": x, "labels": np.arange(rows)}}, {"inputs": {"x": x}, "labels": np.arange(rows)}):
+        with pytest.raises(CheckError, match=f"{rows} labels do not fit inputs of 6 rows"):
+            build_feeds(BATCH_OF_TWO, **arguments)
+    with pytest.raises(CheckError, match="do not fit inputs of 0 rows"):
+        build_feeds(BATCH_OF_TWO, labels=np.arange(rows))
+
+
+# NaN and infinity
+
+
+def test_nan_and_infinity_of_the_user_are_fed_as_they_are():
+    x = np.array([[np.nan, np.inf, -np.inf, 1]] * 2, np.float32)
+    (feed,) = build_feeds(BATCH_OF_TWO, inputs={"x": x}, seeds=())
+    assert np.array_equal(feed.values["x"], x, equal_nan=True)
+
+
+@pytest.mark.parametrize("bounds", [None, (-6e4, 6e4)])
+def test_no_drawn_value_is_nan_or_infinite(bounds):
+    for feed in build_feeds(specs(x=("float16", (9, 11))), ranges={"x": bounds} if bounds else None):
+        assert np.isfinite(feed.values["x"]).all()

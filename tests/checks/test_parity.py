@@ -1,4 +1,5 @@
 import math
+import weakref
 
 import numpy as np
 import onnx
@@ -6,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from onnx import numpy_helper
 
+from repvgg_onnx.checks import parity as parity_module
+from repvgg_onnx.checks.agreement import Accuracy, Agreement
 from repvgg_onnx.checks.parity import Parity, normalized_error, verify
+from repvgg_onnx.checks.session import open_session
 from repvgg_onnx.errors import CheckError, ModelError
 from tests.checks.models import model, perturbed, relu_block, without
 
@@ -184,6 +189,38 @@ def test_nan_in_both_models_is_no_difference():
     assert verify(root, twice).error == 0
 
 
+def test_nothing_but_nan_and_infinity_proves_nothing():
+    everywhere = model("g (float[2,3] x) => (float[2,3] y) { h = Sub(x, x) y = Log(h) }")
+    parity = verify(everywhere, everywhere)
+    assert not parity.passed
+    assert only(parity).reason == "the output is all NaN and infinity, so that nothing could be compared"
+
+
+def test_one_feed_with_numbers_is_enough_to_compare():
+    logarithm = model("g (float[2,3] x) => (float[2,3] y) { y = Log(x) }")
+    nothing = {"x": -np.ones((2, 3), np.float32)}
+    assert not verify(logarithm, logarithm, inputs=nothing, seeds=()).passed
+    something = {"x": np.ones((2, 3), np.float32)}
+    assert verify(logarithm, logarithm, inputs=[nothing, something], seeds=()).passed
+
+
+def test_nan_that_the_user_feeds_must_come_out_in_the_same_places():
+    holes = {"x": np.array([[np.nan, 1, -2], [3, np.inf, -5]], np.float32)}
+    same = model("g (float[2,3] x) => (float[2,3] y) { y = Identity(x) }")
+    spread = model(
+        "g (float[2,3] x) => (float[2,3] y) { s = Mul(x, zero) y = Add(x, s) }", {"zero": np.zeros(1, np.float32)}
+    )
+    assert verify(same, spread).passed
+    assert verify(same, same, inputs=holes, seeds=()).error == 0
+    output = only(verify(same, spread, inputs=holes, seeds=()))
+    assert (output.error, output.reason) == (math.inf, "NaN or infinity is not in the same places")
+
+
+def test_an_empty_output_passes():
+    nothing = model("g (float[2,3] x) => (float[0,3] y) { y = Slice(x, zero, zero) }", {"zero": np.array([0])})
+    assert verify(nothing, nothing, seeds=(0,)).passed
+
+
 def test_a_second_model_that_fails_to_run_fails_with_a_reason():
     first = model("g (float[N,6] x) => (float[N,6] y) { y = Relu(x) }")
     shape = {"shape": np.array([5, 7])}
@@ -225,6 +262,75 @@ def test_integers_index_an_embedding():
     assert not verify(first, perturbed(first, "table", 1e-3), seeds=(0,)).passed
     with pytest.raises(CheckError, match="cannot run the model"):
         verify(model(text, {"table": (3, 6)}), first)
+
+
+# Classes
+
+CLASSES = "g (float[N,4] x) => (float[N,6] y, float[N] z) { y = MatMul(x, kernel) z = ReduceSum<keepdims = 0>(y, one) }"
+CLASS_WEIGHTS = {"kernel": (4, 6), "one": np.array([1])}
+
+
+def classifier() -> onnx.ModelProto:
+    return model(CLASSES, CLASS_WEIGHTS)
+
+
+def rows(count: int) -> np.ndarray:
+    return np.random.default_rng(3).standard_normal((count, 4)).astype(np.float32)
+
+
+def right_classes(x: np.ndarray) -> np.ndarray:
+    return (x @ numpy_helper.to_array(classifier().graph.initializer[0])).argmax(axis=1)
+
+
+def test_agreement_is_counted_on_all_feeds_where_none_is_the_users():
+    (agreement,) = verify(classifier(), classifier(), shapes={"x": (5, 4)}, seeds=(0, 1)).agreements
+    assert agreement == Agreement("y", 15, 15, Accuracy(), Accuracy())
+
+
+def test_agreement_and_accuracy_are_counted_on_the_users_rows_once():
+    x = rows(40)
+    labels = right_classes(x)
+    labels[:10] = (labels[:10] + 1) % 6
+    (agreement,) = verify(classifier(), classifier(), inputs={"x": x, "labels": labels}).agreements
+    assert (agreement.rows, agreement.same) == (40, 40)
+    assert agreement.before == agreement.after
+    assert (agreement.before.rows, agreement.before.top1) == (40, 30)
+    assert 30 < agreement.before.top5 <= 40
+
+
+def test_a_model_that_chooses_other_classes_is_seen_to():
+    x = rows(40)
+    arguments = {"inputs": {"x": x}, "labels": right_classes(x), "seeds": (0,)}
+    (agreement,) = verify(classifier(), perturbed(classifier(), "kernel", 2.0), **arguments).agreements
+    assert agreement.before.top1 == 40
+    assert agreement.after.top1 == agreement.same < 40
+
+
+def test_outputs_that_are_no_logits_have_no_agreement():
+    assert verify(relu_block(), relu_block(), seeds=(0,)).agreements == ()
+
+
+def test_labels_that_are_for_nothing_are_refused():
+    x = np.ones((3, 4, 5, 7), np.float32)
+    with pytest.raises(CheckError, match="labels are given, but no output"):
+        verify(relu_block(), relu_block(), inputs={"x": x}, labels=np.arange(3), seeds=())
+
+
+# Memory
+
+
+def test_the_sessions_of_one_level_are_closed_before_those_of_the_next_are_opened(monkeypatch):
+    opened, alive = [], []
+
+    def open_watched(source, **conditions):
+        alive.append(sum(watched() is not None for watched in opened))
+        session = open_session(source, **conditions)
+        opened.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr(parity_module, "open_session", open_watched)
+    assert verify(relu_block(), relu_block(), seeds=(0,)).passed
+    assert alive == [0, 1, 0, 1]
 
 
 HALF = "g (float16[1,4,5,7] x) => (float16[1,6,5,7] y) { y = Conv<pads = [1,1,1,1]>(x, kernel) }"

@@ -34,7 +34,16 @@ def tolerance(graph: onnx.ModelProto) -> tuple[float, str]:
 def test_the_least_precise_type_decides_and_is_named(text, name):
     limit, reason = tolerance(model(text))
     assert limit == TOLERANCES[name]
-    assert reason.startswith(f"{limit:g}: {name} ")
+    assert reason.startswith(f"{limit:g}: {name} is the least precise type in the model; about ")
+
+
+@pytest.mark.parametrize(
+    ("type_", "roundings"),
+    [("double", "900,000"), ("float", "170"), ("float16", "20"), ("bfloat16", "13")],
+)
+def test_the_reason_counts_roundings_in_words(type_, roundings):
+    _, reason = tolerance(model(PLAIN.replace("float[", f"{type_}[")))
+    assert reason.endswith(f"about {roundings} roundings")
 
 
 def test_weights_count():

@@ -11,6 +11,7 @@ import repvgg_onnx.cli.checking as checking
 import repvgg_onnx.cli.fusing as fusing
 from repvgg_onnx.cli.options import Assumptions
 from repvgg_onnx.pipeline import Fusion, fuse, prepare
+from repvgg_onnx.proof import Proof
 from tests.cli.models import BLOCK, PLAIN, SHAPES, filled, perturbed
 
 FROZEN = "inputs with initializers were frozen"
@@ -104,11 +105,11 @@ def test_both_checks_get_the_prepared_input(run, training, monkeypatch):
 
 
 def test_a_fold_that_is_wrong_fails_against_the_prepared_input(run, training, tmp_path, monkeypatch):
-    def wrong(model, **options):
-        right = fuse(model, **options)
-        return Fusion(perturbed(right.model), right.regions, right.refusals, right.notes)
+    def wrong(model, *, assume_inference, freeze_initializers, **_):
+        right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+        return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
 
-    monkeypatch.setattr(fusing, "fuse", wrong)
+    monkeypatch.setattr(fusing, "prove", wrong)
 
     assert run("fuse", training, "--assume-inference", "--no-bench").code == 1
     assert list(tmp_path.iterdir()) == [training]

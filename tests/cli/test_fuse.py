@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -7,9 +8,11 @@ import pytest
 
 import repvgg_onnx.cli.checking as checking
 import repvgg_onnx.cli.fusing as fusing
+import repvgg_onnx.pipeline as pipeline
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.cli.options import FuseOptions
 from repvgg_onnx.pipeline import Fusion, fuse
+from repvgg_onnx.proof import Proof
 from repvgg_onnx.report.model import Verdict
 from tests.cli.models import BLOCK, PLAIN, filled, perturbed
 from tests.report.values import region
@@ -32,11 +35,11 @@ def files(folder):
 def wrong_fuse(monkeypatch):
     """The compiler makes a mistake."""
 
-    def wrong(model, **options):
-        right = fuse(model, **options)
-        return Fusion(perturbed(right.model), right.regions, right.refusals, right.notes)
+    def wrong(model, *, assume_inference, freeze_initializers, **_):
+        right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+        return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
 
-    monkeypatch.setattr(fusing, "fuse", wrong)
+    monkeypatch.setattr(fusing, "prove", wrong)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def checks(monkeypatch):
         original = getattr(checking, attribute)
 
         def recording(before, after, **options):
-            getattr(calls, name).append((before, after, options))
+            getattr(calls, name).append((before, after.read_bytes(), options))
             return original(before, after, **options)
 
         monkeypatch.setattr(checking, attribute, recording)
@@ -107,16 +110,19 @@ def test_options_reach_the_checks(run, block, tmp_path, checks):
     np.savez(tmp_path / "data.npz", image=np.ones((2, 4, 5, 7), np.float32))
     options = ["--inputs", tmp_path / "data.npz", "--threads", 2, "--shape", "image=2,4,5,7"]
     more = ["--provider", "CPUExecutionProvider", "--tolerance", "0.001", "--bench-seconds", "0.1"]
+    more += ["--range", "image=-2,3"]
 
     assert run("fuse", block, *options, *more).code == 0
 
     common = {
         "shapes": {"image": (2, 4, 5, 7)},
-        "inputs": tmp_path / "data.npz",
+        "inputs": (tmp_path / "data.npz",),
+        "ranges": {"image": (-2, 3)},
         "threads": 2,
         "provider": "CPUExecutionProvider",
+        "custom_ops": (),
     }
-    assert checks.verify[0][2] == {**common, "tolerance": 0.001}
+    assert checks.verify[0][2] == {**common, "labels": None, "tolerance": 0.001}
     assert checks.benchmark[0][2] == {**common, "seconds": 0.1}
 
 
@@ -254,6 +260,7 @@ def test_the_gate_fails_only_where_the_whole_interval_is_below_it(latency, verdi
         tolerance=None,
         bench_seconds=5.0,
         min_speedup=1.05,
+        max_constant_mb=64,
     )
 
     assert fusing.judge(options, [region()], None, latency) is verdict
@@ -322,3 +329,40 @@ def test_the_same_input_gives_the_same_bytes(run, block, tmp_path):
         assert run("fuse", block, "-o", tmp_path / name, "--no-bench").code == 0
 
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+@pytest.fixture
+def failing_region(monkeypatch):
+    """The only region of the block is folded wrongly by a thousandth, whatever it ends in."""
+    fold = pipeline.fold
+
+    def spoiled(value, *arguments):
+        folded = fold(value, *arguments)
+        return dataclasses.replace(folded, kernel=folded.kernel * folded.kernel.dtype.type(1.001))
+
+    monkeypatch.setattr(pipeline, "fold", spoiled)
+
+
+@pytest.mark.usefixtures("failing_region")
+@pytest.mark.parametrize("options", [[], ["--strict"]])
+def test_regions_that_all_fail_their_check_leave_nothing_behind(run, block, tmp_path, options):
+    ran = run("fuse", block, *options, "--no-bench")
+
+    assert ran.code == 1
+    assert "failed the check on recorded activations; nothing was written" in ran.err
+    assert files(tmp_path) == [block.name]
+
+
+@pytest.mark.usefixtures("failing_region")
+def test_without_verification_nothing_is_checked(run, block, tmp_path):
+    assert run("fuse", block, "--no-verify", "--no-bench").code == 0
+    assert len(files(tmp_path)) == 2
+
+
+def test_every_region_is_in_the_report(run, block):
+    ran = run("fuse", block, "--no-bench", "--json")
+
+    (parity,) = json.loads(ran.out)["region_parities"]
+    assert parity["passed"]
+    assert 0 < parity["error"] < parity["bound"]
+    assert 0 < parity["used"] < 1

@@ -3,7 +3,7 @@ import json
 import onnx
 import pytest
 
-import repvgg_onnx.cli.fusing as fusing
+import repvgg_onnx.cli.writing as writing
 from repvgg_onnx.fusion.codes import CODES
 from tests.cli.models import BLOCK, HEADER, filled
 
@@ -90,8 +90,8 @@ def test_fuse_points_to_explain(run, refused, block):
     assert hint not in run("fuse", block, "--check").out
 
 
-def test_nothing_is_serialized_that_is_not_written(run, block, monkeypatch):
-    monkeypatch.setattr(fusing, "serialize", lambda model: pytest.fail("the model was serialized"))
+def test_nothing_is_written_where_nothing_is_to_be_written(run, block, monkeypatch):
+    monkeypatch.setattr(writing, "staging", lambda path: pytest.fail("the model was written"))
 
     assert run("inspect", block).code == 0
     assert run("fuse", block, "--check").code == 1

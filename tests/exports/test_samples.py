@@ -1,6 +1,7 @@
 """The samples do what their READMEs say, with the compiler in the loop."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from repvgg_onnx.checks.statistics import Ratio
 from .networks import count
 
 SAMPLES = Path(__file__).parents[2] / "samples"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(SAMPLES.parent)}
 DIGITS = SAMPLES / "digits" / "digits.onnx"
 
 
@@ -123,3 +125,11 @@ def test_the_latency_benchmark_compares_only_what_computes_the_same(
     monkeypatch.setattr(latency, "three_forms", lambda name: [original, digits.model, other])
     assert latency.main([]) == 1
     assert capsys.readouterr().out.startswith("the models do not compute the same: normalized error ")
+
+
+def test_the_bounds_of_a_block_hold() -> None:
+    command = [sys.executable, str(SAMPLES / "benchmarks" / "bounds.py"), "--model", "repvgg-plain-block"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SAMPLES.parent, env=ENVIRONMENT)
+    assert "regions that failed: 0" in done.stdout
+    share = float(done.stdout.split("its bound: ")[1].split("%")[0])
+    assert 0 < share < 100

@@ -5,7 +5,7 @@ import pytest
 
 from repvgg_onnx.report.machine import SCHEMA_VERSION, fuse_json, latency_json, parity_json
 from repvgg_onnx.report.model import Verdict
-from tests.report.values import latency, parity, region, report, wrong_shape
+from tests.report.values import agreement, bisection, latency, parity, region, report, wrong_shape
 
 
 def test_the_report_has_its_version_first_and_its_keys_in_one_order():
@@ -24,6 +24,8 @@ def test_the_report_has_its_version_first_and_its_keys_in_one_order():
         "refusals",
         "advice",
         "parity",
+        "region_parities",
+        "rolled_back",
         "latency",
     ]
     assert document["schema_version"] == SCHEMA_VERSION == 1
@@ -80,6 +82,40 @@ def test_refusals_parity_and_latency_are_there():
     assert document["latency"]["conditions"]["shapes"] == {"x": [1, 4, 5, 7]}
 
 
+def test_agreements_have_accuracies_where_labels_are_known():
+    content = json.loads(parity_json("9.8.7", parity(agreements=(agreement(), agreement(labelled=0)))))["parity"]
+
+    assert content["agreements"] == [
+        {
+            "output": "y",
+            "rows": 450,
+            "same": 449,
+            "before": {"rows": 450, "top1": 445, "top5": 450},
+            "after": {"rows": 450, "top1": 444, "top5": 449},
+        },
+        {"output": "y", "rows": 450, "same": 449, "before": None, "after": None},
+    ]
+
+
+def test_a_bisection_has_its_origins_and_every_tensor():
+    found = json.loads(parity_json("9.8.7", parity(), bisection()))["bisection"]
+
+    assert list(found) == ["obstacle", "tolerance", "tolerance_reason", "feeds", "level", "origins", "tensors"]
+    assert found["origins"] == ["t_1"]
+    assert found["tensors"][1] == {
+        "name": "t_1",
+        "node": "node_1",
+        "op_type": "Conv",
+        "members": ["node_0", "node_1"],
+        "error": 0.25,
+        "error_of_inputs": 1e-7,
+        "origin": True,
+        "feed": "normal, seed 0",
+        "reason": "",
+    }
+    assert found["tensors"][2]["error"] is None
+
+
 def test_what_was_not_measured_is_null():
     document = json.loads(fuse_json(report(parity=None, latency=None)))
 
@@ -112,5 +148,6 @@ def test_parity_and_latency_alone_are_as_in_the_whole():
         "schema_version": 1,
         "tool_version": "9.8.7",
         "parity": whole["parity"],
+        "bisection": None,
     }
     assert json.loads(latency_json("9.8.7", latency()))["latency"] == whole["latency"]

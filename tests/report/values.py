@@ -3,6 +3,8 @@
 import math
 
 from repvgg_onnx.census import Census
+from repvgg_onnx.checks.agreement import Accuracy, Agreement
+from repvgg_onnx.checks.bisection import Bisection, TensorParity
 from repvgg_onnx.checks.latency import Conditions, Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.checks.statistics import Timing
@@ -35,12 +37,33 @@ def refusal(index=0, code="strides-differ"):
     return Refusal(code, f"add_{index}", f"Add {index} sums branches of strides (2, 2) and (1, 1)")
 
 
-def parity(error=2.4e-7, reason=""):
+def agreement(labelled=450):
+    before, after = (Accuracy(450, 445, 450), Accuracy(450, 444, 449)) if labelled else (Accuracy(), Accuracy())
+    return Agreement("y", 450, 449, before, after)
+
+
+def tensor(index, error, inherited=1e-7, origin=False, reason=""):
+    members = tuple(f"node_{i}" for i in range(index + 1))
+    return TensorParity(
+        f"t_{index}", f"node_{index}", "Conv", members, error, inherited, origin, "normal, seed 0", reason
+    )
+
+
+def bisection(*tensors, obstacle=""):
+    found = tensors or (tensor(0, 1e-7, 0.0), tensor(1, 0.25, origin=True), tensor(2, math.inf, 0.25))
+    return Bisection(found, 1e-5, "1e-05: float32", ("normal, seed 0",), obstacle=obstacle)
+
+
+def parity(error=2.4e-7, reason="", agreements=()):
     output = OutputParity(
         "y", "float32", (1, 6, 5, 7), error, 1e-5, error <= 1e-5, "normal, seed 1", "ORT_ENABLE_ALL", reason
     )
     return Parity(
-        (output,), ("normal, seed 0", "normal, seed 1"), ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"), "1e-05: float32"
+        (output,),
+        ("normal, seed 0", "normal, seed 1"),
+        ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"),
+        "1e-05: float32",
+        agreements,
     )
 
 

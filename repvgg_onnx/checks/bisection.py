@@ -1,0 +1,200 @@
+"""Where do two models begin to differ? Every tensor that both have a name for is compared."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+
+from repvgg_onnx.checks.comparison import Comparison, compare_values
+from repvgg_onnx.checks.dataflow import Dataflow
+from repvgg_onnx.checks.datasets import InputsLike
+from repvgg_onnx.checks.exposure import expose, in_batches, private_copy
+from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
+from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
+from repvgg_onnx.checks.session import CPU, ModelLike, Session, Source, common_inputs, loadable, open_session
+from repvgg_onnx.errors import CheckError
+
+LEVEL = "ORT_DISABLE_ALL"
+"""Optimization level: others would not leave every tensor in the graph."""
+
+
+@dataclass(frozen=True)
+class TensorParity:
+    """How one tensor of the second model compares with the first model's tensor of the same name.
+
+    Attributes:
+        name: tensor name.
+        node: name of the first model's node that computes it.
+        op_type: operator of that node.
+        members: names of all nodes of the first model between the nearest shared tensors and this one.
+        error: worst normalized error over the feeds.
+        error_of_inputs: worst error of the nearest shared tensors that it is computed from; 0 if there are none.
+        origin: whether the error arises here: it is above the tolerance, and those of the inputs are not.
+        feed: label of the feed with the worst error.
+        reason: why the error is infinite, in words; empty otherwise.
+    """
+
+    name: str
+    node: str
+    op_type: str
+    members: tuple[str, ...]
+    error: float
+    error_of_inputs: float
+    origin: bool
+    feed: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """Where two models begin to differ.
+
+    Attributes:
+        tensors: every floating-point tensor that both compute under one name, in the first model's order.
+        tolerance: error from which on a tensor differs.
+        tolerance_reason: the tolerance and where it comes from.
+        feeds: labels of what the models were fed.
+        level: onnxruntime optimization level at which both were run.
+        obstacle: why nothing could be compared, in words; empty otherwise.
+    """
+
+    tensors: tuple[TensorParity, ...]
+    tolerance: float
+    tolerance_reason: str
+    feeds: tuple[str, ...]
+    level: str = LEVEL
+    obstacle: str = ""
+
+    @property
+    def origins(self) -> tuple[TensorParity, ...]:
+        """Tensors at which an error arises, in the first model's order; the first one is where to look first."""
+        return tuple(tensor for tensor in self.tensors if tensor.origin)
+
+    @property
+    def worst(self) -> tuple[TensorParity, ...]:
+        """All tensors, those with the largest errors first."""
+        return tuple(sorted(self.tensors, key=lambda tensor: -tensor.error))
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """The worst comparison of one tensor so far."""
+
+    compared: Comparison
+    feed: str
+
+
+def bisect(
+    before: ModelLike,
+    after: ModelLike,
+    *,
+    shapes: Shapes | None = None,
+    inputs: InputsLike | None = None,
+    ranges: Ranges | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    tolerance: float | None = None,
+    provider: str = CPU,
+    threads: int = 0,
+    custom_ops: Sequence[str | os.PathLike[str]] = (),
+) -> Bisection:
+    """Comparison of every floating-point tensor that nodes of both models compute under one name.
+
+    The tensors are made outputs of private copies of the models, so many at a time that their values fit into memory,
+    and compared on the same feeds at ORT_DISABLE_ALL. Tensors inside the bodies of If, Loop and Scan nodes and of
+    functions are not looked at.
+
+    Args:
+        before: path, bytes or ModelProto of the model that is right.
+        after: the model to judge.
+        shapes: as for ``verify``, like all that follow.
+        inputs: further values to feed.
+        ranges: ranges of the values that are drawn.
+        seeds: one standard-normal feed each.
+        tolerance: error from which on a tensor differs.
+        provider: onnxruntime execution provider.
+        threads: threads inside an operator.
+        custom_ops: libraries of operators.
+
+    Raises:
+        CheckError: as of ``verify``.
+        ModelError: one of the models cannot be loaded.
+    """
+    require_tolerance(tolerance)
+    opener = partial(open_session, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
+    with loadable(before) as first, loadable(after) as second:
+        specs = common_inputs(opener(first), opener(second))
+        limit, reason = choose_tolerance(first, tolerance)
+    feeds = build_feeds(specs, shapes=shapes, inputs=inputs, ranges=ranges, seeds=seeds)
+    labels = tuple(feed.label for feed in feeds)
+    ours, theirs = private_copy(before), private_copy(after)
+    flow = Dataflow(ours.graph)
+    common = Dataflow(theirs.graph).producers.keys()
+    shared = [name for name in flow.producers if name in common]
+    if not shared:
+        return Bisection((), limit, reason, labels, obstacle="the models compute no tensors of the same names")
+    findings: dict[str, _Finding] = {}
+    try:
+        for names in in_batches(ours, shared, feeds):
+            pair = _exposed(ours, names, opener), _exposed(theirs, names, opener)
+            findings |= _compare_batch(*pair, feeds)
+    except _SecondFailsError as failure:
+        return Bisection((), limit, reason, labels, obstacle=f"the second model fails to run: {failure}")
+    return Bisection(tuple(_judged(flow, findings, limit)), limit, reason, labels)
+
+
+class _SecondFailsError(CheckError):
+    """The second model cannot be run on what the first one can."""
+
+
+def _exposed(model: onnx.ModelProto, names: Sequence[str], opener: Callable[[Source], Session]) -> Session:
+    expose(model, names)
+    with loadable(model) as source:
+        return opener(source)
+
+
+def _compare_batch(before: Session, after: Session, feeds: Sequence[Feed]) -> dict[str, _Finding]:
+    """The worst finding on each of the outputs that are floating-point tensors, over the feeds."""
+    worst: dict[str, _Finding] = {}
+    for feed in feeds:
+        expected, actual = before.run(feed.values), _run_second(after, feed)
+        for name, value in expected.items():
+            if isinstance(value, np.ndarray) and value.dtype.name in FLOATS:
+                found = compare_values(value, actual[name])
+                if name not in worst or found.error > worst[name].compared.error:
+                    worst[name] = _Finding(found, feed.label)
+    return worst
+
+
+def _run_second(session: Session, feed: Feed) -> dict[str, Any]:
+    try:
+        return session.run(feed.values)
+    except CheckError as failure:
+        raise _SecondFailsError(str(failure)) from failure
+
+
+def _judged(flow: Dataflow, findings: Mapping[str, _Finding], limit: float) -> Iterator[TensorParity]:
+    """Every tensor, with what it is computed from."""
+    for name, finding in findings.items():
+        ancestry = flow.ancestry(name, findings)
+        inherited = max((findings[source].compared.error for source in ancestry.tensors), default=0.0)
+        error, node = finding.compared.error, flow.producers[name]
+        yield TensorParity(
+            name=name,
+            node=_label(node),
+            op_type=node.op_type,
+            members=tuple(map(_label, ancestry.members)),
+            error=error,
+            error_of_inputs=inherited,
+            origin=error > limit >= inherited,
+            feed=finding.feed,
+            reason=finding.compared.reason,
+        )
+
+
+def _label(node: onnx.NodeProto) -> str:
+    """A node's name, or its first output where it has none."""
+    return node.name or next(name for name in node.output if name)

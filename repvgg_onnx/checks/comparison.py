@@ -1,0 +1,100 @@
+"""One value of a model compared with the same value of another."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repvgg_onnx.checks.precision import FLOATS
+from repvgg_onnx.checks.session import Array
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a value of the second model compares with the first model's.
+
+    Attributes:
+        error: floating point: normalized error. Everything else: fraction of the elements that differ.
+        reason: why the error is infinite, in words; empty otherwise.
+        vacuous: whether the first model's value is all NaN and infinity, so that no number was compared.
+    """
+
+    error: float
+    reason: str = ""
+    vacuous: bool = False
+
+
+def compare_values(before: Any, after: Any) -> Comparison:
+    """The worst of all arrays that two values hold: each an array, or lists and maps of them."""
+    ours, theirs = _leaves(before), _leaves(after)
+    if len(ours) != len(theirs):
+        return Comparison(math.inf, "the output has another number of elements")
+    compared = (_compare_arrays(a, b) for a, b in zip(ours, theirs, strict=True))
+    return max(compared, key=lambda found: (found.error, not found.vacuous), default=Comparison(0.0))
+
+
+def normalized_error(before: Array, after: Array) -> float:
+    """max|before - after| / max|before|.
+
+    It is 0 where both are all zeros, and infinite where only ``before`` is. NaN, and infinity of one sign, in the same
+    place are equal and left out of both maxima; in different places the error is infinite.
+
+    Args:
+        before: floating-point array.
+        after: array of the same shape.
+
+    Source: Higham, Accuracy and Stability of Numerical Algorithms, section 1.2: norm-wise relative error, here in
+        the maximum norm.
+
+    Example:
+        >>> normalized_error(np.array([1.0, -4.0]), np.array([1.0, -3.0]))
+        0.25
+    """
+    a, b = before.astype(np.float64), after.astype(np.float64)
+    finite = np.isfinite(a)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(b[finite]).all():
+        return math.inf
+    largest = np.abs(a[finite]).max(initial=0.0)
+    difference = np.abs(a[finite] - b[finite]).max(initial=0.0)
+    if difference == 0:
+        return 0.0
+    return float(difference / largest) if largest > 0 else math.inf
+
+
+def described(value: Any) -> tuple[str, tuple[int, ...]]:
+    """Type and shape of a value: numpy's name, or ``string``, ``sequence`` or ``map``."""
+    if isinstance(value, np.ndarray):
+        return "string" if value.dtype.kind in "OU" else value.dtype.name, value.shape
+    return "map" if isinstance(value, Mapping) else "sequence", ()
+
+
+def _compare_arrays(before: Array, after: Array) -> Comparison:
+    if before.dtype != after.dtype:
+        return Comparison(math.inf, f"the type is {after.dtype.name} instead of {before.dtype.name}")
+    if before.shape != after.shape:
+        return Comparison(math.inf, f"the shape is {after.shape} instead of {before.shape}")
+    if before.dtype.name not in FLOATS:
+        return Comparison(np.count_nonzero(before != after) / max(before.size, 1))
+    error = normalized_error(before, after)
+    if math.isinf(error):
+        return Comparison(error, _why_infinite(before, after))
+    return Comparison(error, vacuous=before.size > 0 and not np.isfinite(before).any())
+
+
+def _why_infinite(before: Array, after: Array) -> str:
+    if np.isfinite(after).all() and not before.any():
+        return "the second model's output is not all zeros, as the first one's is"
+    return "NaN or infinity is not in the same places"
+
+
+def _leaves(value: Any) -> list[Array]:
+    """Arrays of a value, in order; a map is its keys and its values."""
+    if value is None:  # an empty optional
+        return []
+    if isinstance(value, Mapping):
+        return [np.asarray(list(value.keys())), np.asarray(list(value.values()))]
+    if isinstance(value, list):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [np.asarray(value)]

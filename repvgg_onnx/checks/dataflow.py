@@ -1,0 +1,61 @@
+"""Which nodes lie between one tensor and the nearest of others that it is computed from."""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+
+import onnx
+
+
+@dataclass(frozen=True)
+class Ancestry:
+    """What a tensor is computed from.
+
+    Attributes:
+        tensors: names of the nearest tensors of those that were asked about.
+        members: the nodes between those and the tensor, in graph order; the last one computes it.
+    """
+
+    tensors: tuple[str, ...]
+    members: tuple[onnx.NodeProto, ...]
+
+
+class Dataflow:
+    """The nodes of a graph by the tensors that they compute.
+
+    Attributes:
+        producers: tensor name to node, in graph order; tensors inside the bodies of nodes are not among them.
+    """
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.producers = {name: node for node in graph.node for name in node.output if name}
+        self._positions = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+
+    def ancestry(self, name: str, known: Container[str]) -> Ancestry:
+        """Walks from a tensor towards the inputs of the graph, up to the known tensors.
+
+        Args:
+            name: a key of ``producers``.
+            known: names of the tensors to stop at.
+        """
+        members: dict[int, onnx.NodeProto] = {}
+        tensors: dict[str, None] = {}
+        waiting = [name]
+        while waiting:
+            current = waiting.pop()
+            members[self._positions[current]] = self.producers[current]
+            for source in set(_sources(self.producers[current])) & self.producers.keys():
+                if source in known:
+                    tensors[source] = None
+                elif self._positions[source] not in members:
+                    waiting.append(source)
+        return Ancestry(tuple(sorted(tensors)), tuple(members[index] for index in sorted(members)))
+
+
+def _sources(node: onnx.NodeProto) -> Iterator[str]:
+    """Names of all tensors that a node reads, also from within its bodies."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            for inner in body.node:
+                yield from _sources(inner)
+            yield from (output.name for output in body.output)

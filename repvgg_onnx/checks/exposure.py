@@ -1,0 +1,105 @@
+"""Models whose inner tensors are outputs, so many at a time that their values fit into memory."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from repvgg_onnx.checks.inputs import Feed
+from repvgg_onnx.checks.session import ModelLike
+from repvgg_onnx.errors import ModelError
+
+BYTES_AT_ONCE = 2**28
+"""Size of the exposed values of one model, as float64, in which they are compared."""
+
+_SMALL = 64  # elements of an initializer that may decide about shapes
+_UNKNOWN = 2**20  # elements of a tensor whose size cannot be inferred
+
+
+def private_copy(model: ModelLike) -> onnx.ModelProto:
+    """The model with its external data in memory, free to be changed.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    copy = onnx.ModelProto()
+    if isinstance(model, onnx.ModelProto):
+        copy.CopyFrom(model)
+        return copy
+    try:
+        if isinstance(model, bytes):
+            copy.ParseFromString(model)
+            return copy
+        return onnx.load(os.fspath(model))
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"cannot be read: {' '.join(str(error).split())}") from error
+
+
+def expose(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """The named tensors, and no others, are the outputs of the model."""
+    declared = {value.name: value for value in model.graph.output}
+    outputs = [declared.get(name, onnx.ValueInfoProto(name=name)) for name in names]
+    kept = [onnx.ValueInfoProto.FromString(output.SerializeToString()) for output in outputs]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+
+
+def in_batches(model: onnx.ModelProto, names: Sequence[str], feeds: Sequence[Feed]) -> Iterator[list[str]]:
+    """The names, as many at a time as BYTES_AT_ONCE allows on the largest feed, and at least one.
+
+    Args:
+        model: the model that computes them.
+        names: tensor names.
+        feeds: what the model is to be fed.
+    """
+    sizes = _largest(model, feeds)
+    batch: list[str] = []
+    held = 0
+    for name in names:
+        size = 8 * sizes.get(name, _UNKNOWN)
+        if batch and held + size > BYTES_AT_ONCE:
+            yield batch
+            batch, held = [], 0
+        batch.append(name)
+        held += size
+    if batch:
+        yield batch
+
+
+def _largest(model: onnx.ModelProto, feeds: Sequence[Feed]) -> dict[str, int]:
+    """Elements of every tensor whose shape can be inferred, on the feed with the most."""
+    largest: dict[str, int] = {}
+    for shapes in {tuple((name, value.shape) for name, value in feed.values.items()) for feed in feeds}:
+        for name, elements in _elements(model, dict(shapes)).items():
+            largest[name] = max(elements, largest.get(name, 0))
+    return largest
+
+
+def _elements(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Elements of the tensors, as far as the shapes of the inputs tell."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(_skeleton(model, shapes), data_prop=True).graph
+    except onnx.shape_inference.InferenceError:
+        return {}
+    sizes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.output)}
+    known = {name: dims for name, dims in sizes.items() if dims and all(dim.HasField("dim_value") for dim in dims)}
+    return {name: math.prod(dim.dim_value for dim in dims) for name, dims in known.items()}
+
+
+def _skeleton(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """The model on inputs of these shapes; large initializers are inputs, so that their values need no copy."""
+    graph = onnx.GraphProto(name="skeleton", node=model.graph.node, output=model.graph.output)
+    for value in model.graph.input:
+        if value.name in shapes:
+            elem_type = value.type.tensor_type.elem_type
+            graph.input.append(onnx.helper.make_tensor_value_info(value.name, elem_type, shapes[value.name]))
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= _SMALL:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return onnx.ModelProto(
+        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=graph
+    )

@@ -1,0 +1,110 @@
+"""How far networks of the zoo are from their exact outputs, as exported and as fused, both in float32.
+
+Usage: python samples/benchmarks/exactness.py [--models NAME ...] [--seeds 5]
+
+The judge is the torch module itself in float64, with the same weights and on the same standard-normal inputs. Both
+models are exported or fused once for each seed, which also draws the weights, and run under onnxruntime at
+ORT_DISABLE_ALL, where every node is computed as it is written, and at ORT_ENABLE_ALL. A network's errors are medians
+over seeds and levels, because a single maximum is noisy. The exit code is 0 if the median over all networks of fused
+error / original error is at most 1, and 1 if not. Needs ``pip install 'repvgg-onnx[export]'``.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+
+from repvgg_onnx import fuse, zoo
+from repvgg_onnx.checks.comparison import normalized_error
+from repvgg_onnx.checks.session import LEVELS, loadable, open_session
+from repvgg_onnx.zoo.architecture import BlockNetwork
+
+NETWORKS = ("repvgg-a0", "repvgg-a1", "repvgg-a2", "repvgg-b0", "repvgg-b1g4", "repvgg-d2se")
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far one network is from its exact outputs, in float32.
+
+    Attributes:
+        name: of the network.
+        original: normalized error as exported, the median over seeds and levels.
+        fused: the same as fused.
+    """
+
+    name: str
+    original: float
+    fused: float
+
+    @property
+    def ratio(self) -> float:
+        """Below 1 where the fused network is closer; 1 where both are exact."""
+        return self.fused / self.original if self.original else 1.0 + self.fused
+
+
+def default_models() -> list[str]:
+    """Six whole networks, and every network of a few blocks."""
+    return [*NETWORKS, *(name for name in zoo.names() if isinstance(zoo.architecture(name), BlockNetwork))]
+
+
+def measure(name: str, seeds: range) -> Distance:
+    errors = np.array([pair for seed in seeds for pair in errors_of(name, seed)])
+    original, fused = np.median(errors, axis=0)
+    return Distance(name, float(original), float(fused))
+
+
+def errors_of(name: str, seed: int) -> Iterator[tuple[float, float]]:
+    """Normalized errors of the original and of the fused network, at each level."""
+    shape = zoo.architecture(name).input_shape
+    module = zoo.perturb_statistics(zoo.build(name, seed=seed), seed)
+    original = zoo.export(module, shape=shape, fold=False)
+    fused = fuse(original).model
+    image = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    with torch.no_grad():
+        exact = module.double()(torch.from_numpy(image).double()).numpy()
+    for level in LEVELS:
+        one, other = (normalized_error(exact, run(model, image, level)) for model in (original, fused))
+        yield one, other
+
+
+def run(model: onnx.ModelProto, image: np.ndarray, level: str) -> np.ndarray:
+    with loadable(model) as source:
+        session = open_session(source, level=level)
+    (name,) = session.inputs
+    output: np.ndarray = next(iter(session.run({name: image}).values()))
+    return output
+
+
+def line(distance: Distance) -> str:
+    return f"{distance.name:<28}{distance.original:>10.2e}{distance.fused:>10.2e}{distance.ratio:>8.2f}"
+
+
+def judged(distances: Sequence[Distance]) -> tuple[str, bool]:
+    """The median ratio in words, and whether the fused networks are at least as close."""
+    ratio = float(np.median([distance.ratio for distance in distances]))
+    closer = sum(distance.ratio <= 1 for distance in distances)
+    words = f"median ratio {ratio:.2f}; fused at least as close in {closer} of {len(distances)} networks"
+    return words, ratio <= 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Errors of networks as exported and as fused, judged in float64.")
+    parser.add_argument("--models", nargs="+", default=default_models(), metavar="NAME", help="networks of the zoo")
+    parser.add_argument("--seeds", default=5, type=int, help="how many")
+    options = parser.parse_args(arguments)
+    print(f"{'network':<28}{'original':>10}{'fused':>10}{'ratio':>8}", flush=True)
+    distances = []
+    for name in options.models:
+        distances.append(measure(name, range(options.seeds)))
+        print(line(distances[-1]), flush=True)
+    words, passed = judged(distances)
+    print(words)
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
