@@ -20,6 +20,7 @@ from repvgg_onnx.graph.storage.wire import take_out_data
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 LARGEST_FILE = 2**31 - 1  # bytes; protobuf reads no more
+FIRST_WITH_FUNCTIONS = 8  # IR version
 LARGEST_AT_ONCE = 2**16  # bytes of an external tensor that is loaded even where larger ones are left outside
 
 
@@ -141,3 +142,8 @@ def _check_versions(model: onnx.ModelProto) -> None:
     if model.ir_version > onnx.IR_VERSION:
         known = f"the installed onnx {onnx.__version__} knows up to {onnx.IR_VERSION}"
         raise ModelError(f"has IR version {model.ir_version}, and {known}")
+    if model.ir_version < 1:
+        raise ModelError(f"has IR version {model.ir_version}, and the first one is 1")
+    if model.functions and model.ir_version < FIRST_WITH_FUNCTIONS:
+        first = f"which IR version {FIRST_WITH_FUNCTIONS} was the first to have"
+        raise ModelError(f"has IR version {model.ir_version} and functions, {first}")

@@ -299,7 +299,18 @@ def missing_inputs(model):
     del model.graph.node[0].input[1:]
 
 
+def negative_version(model):
+    model.ir_version = -16
+
+
+def functions_before_their_time(model):
+    model.ir_version = 7
+    model.functions.append(helper.make_function("local", "f", ["x"], ["x"], [], []))
+
+
 BROKEN = [
+    (negative_version, "IR version -16"),
+    (functions_before_their_time, "has IR version 7 and functions"),
     (two_functions, "defines a function twice"),
     (reference, "refers to an attribute of a function"),
     (two_initializers, "two initializers called 'w'"),
