@@ -72,7 +72,20 @@ def _check_functions(model: onnx.ModelProto) -> None:
     known: dict[Key, _Size] = {}
     for key in _callees_first(functions):
         known[key] = _checked_size(functions[key], known)
+        _check_imports(functions[key])
     _checked_size(model.graph, known)
+
+
+def _check_imports(function: onnx.FunctionProto) -> None:
+    """Makes sure that it is said of every operator in a function which version is meant."""
+    imported = {_long_domain(entry.domain) for entry in function.opset_import}
+    for node in _all_nodes(function):
+        if _long_domain(node.domain) not in imported:
+            raise ModelError(f"has a function {function.name!r} that imports no version of {node.domain or 'ONNX'!r}")
+
+
+def _long_domain(domain: str) -> str:
+    return domain or "ai.onnx"
 
 
 def _callees_first(functions: Mapping[Key, onnx.FunctionProto]) -> tuple[Key, ...]:

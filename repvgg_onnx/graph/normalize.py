@@ -89,6 +89,8 @@ def tensor_types(graph: onnx.GraphProto) -> dict[str, TensorType]:
     types = {value.name: _tensor_type(value.type) for value in values if value.type.HasField("tensor_type")}
     for tensor in graph.initializer:
         types[tensor.name] = TensorType(tensor.data_type, tuple(tensor.dims))
+    for sparse in graph.sparse_initializer:
+        types[sparse.values.name] = TensorType(sparse.values.data_type, tuple(sparse.dims))
     return types
 
 

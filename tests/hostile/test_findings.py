@@ -144,3 +144,26 @@ def test_sums_of_other_types_are_left_alone():
     model = built("net (float[1,4,5,7] x) => (float y) { a = Conv(x, w)  y = Sum(a, s, t) }", w=(4, 4, 1, 1), s=(1,))
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float64([1]), "t"))
     assert_refuses(model, "type")
+
+
+def test_a_function_that_does_not_say_which_version_of_its_operators_it_means_is_refused():
+    """Inlined it would mean something, which as it stands it does not."""
+    model = onnx.parser.parse_model("""
+        <ir_version: 10, opset_import: ["" : 17, "local" : 1]>
+        net (float[1,4] x) => (float[1,4] y) { y = local.outer(x) }
+        <opset_import: ["" : 17, "local" : 1], domain: "local"> inner (x) => (y) { y = Neg(x) }
+        <opset_import: ["" : 17, "local" : 1], domain: "local"> outer (x) => (y) { y = local.inner(x) }
+    """)
+    assert not fuse(model).regions
+    del model.functions[1].opset_import[1]
+    with pytest.raises(ModelError, match="'outer' that imports no version of 'local'"):
+        fuse(model)
+
+
+@pytest.mark.parametrize(("elem_type", "folds"), [(TensorProto.FLOAT, True), (TensorProto.BFLOAT16, False)])
+def test_the_type_of_a_sparse_initializer_counts(elem_type, folds):
+    model = built("net (float[1,3,5,7] x) => (float y) { a = Conv(x, w)  y = Mul(a, s) }", w=(4, 3, 1, 1))
+    values = helper.make_tensor("s", elem_type, [4], [1, 2, 3, 4])
+    indices = helper.make_tensor("indices", TensorProto.INT64, [4], [0, 1, 2, 3])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [4, 1, 1]))
+    assert len(fuse(model).regions) == folds
