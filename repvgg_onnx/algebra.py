@@ -1,7 +1,8 @@
 """AffineConv: one affine convolution as a value, with exact operations.
 
 Kernels are float64 and are computed when they are read, so that asking whether a sum or a composition exists costs
-integers only; the numbers are made once, when a region is folded.
+integers only; the numbers are made once, when a region is folded, and some output channels at a time where that is no
+more work than all at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,12 +14,25 @@ from numpy.typing import ArrayLike
 
 from repvgg_onnx.errors import GeometryError
 from repvgg_onnx.geometry import Geometry, Lattice, Size, check_chain, compose_geometry, stack_geometry, sum_geometry
-from repvgg_onnx.kernels import Array, Part, carry_bias, compose_kernels, stack_kernels, sum_kernels
+from repvgg_onnx.kernels import (
+    WHOLE,
+    Array,
+    Part,
+    Reader,
+    carry_bias,
+    compose_kernels,
+    stack_kernels,
+    sum_kernels,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class AffineConv:
     """The map ``x ↦ conv(x, kernel) + bias``, exact in float64.
+
+    Attributes:
+        geometry: where the taps sit.
+        by_rows: whether reading some rows of the kernel is less work than reading all of them.
 
     Example:
         >>> dense = AffineConv(np.ones((2, 2, 3, 3)), np.zeros(2), pads=(1, 1, 1, 1))
@@ -29,7 +43,8 @@ class AffineConv:
     """
 
     geometry: Geometry
-    _read_kernel: Callable[[], Array]
+    by_rows: bool
+    _read_rows: Reader
     _read_bias: Callable[[], Array]
     _read_majorant: "Callable[[], AffineConv] | None"
 
@@ -71,7 +86,7 @@ class AffineConv:
         offsets = np.zeros(geometry.c_out) if bias is None else np.asarray(bias, dtype=np.float64)
         if offsets.shape != (geometry.c_out,):
             raise GeometryError("bad-geometry", f"the bias has shape {list(offsets.shape)}, not [{geometry.c_out}]")
-        self._set(geometry, lambda: values, lambda: offsets)
+        self._set(geometry, lambda rows: values[rows].copy(), lambda: offsets, by_rows=True)
 
     @classmethod
     def deferred(
@@ -85,36 +100,68 @@ class AffineConv:
 
         Args:
             geometry: known at once.
-            kernel: gives the kernel.
+            kernel: gives the kernel, in an array of its own each time.
             bias: gives the bias; None for zeros.
             majorant: gives the majorant; None for the map's own with absolute values.
         """
+        return cls.read_by_rows(geometry, lambda rows: kernel()[rows], bias, majorant, by_rows=False)
+
+    @classmethod
+    def read_by_rows(
+        cls,
+        geometry: Geometry,
+        rows: Reader,
+        bias: Callable[[], Array] | None = None,
+        majorant: "Callable[[], AffineConv] | None" = None,
+        *,
+        by_rows: bool = True,
+    ) -> "AffineConv":
+        """A map whose kernel is computed for as many output channels as are read.
+
+        Args:
+            geometry: known at once.
+            rows: gives the kernel of a range of output channels.
+            bias: as for ``deferred``.
+            majorant: as for ``deferred``.
+            by_rows: whether that is less work for some channels than for all.
+        """
         made = cls.__new__(cls)
-        made._set(geometry, kernel, bias or (lambda: np.zeros(geometry.c_out)), majorant)
+        made._set(geometry, rows, bias or (lambda: np.zeros(geometry.c_out)), majorant, by_rows=by_rows)
         return made
 
     @classmethod
     def identity(cls, channels: int, rank: int) -> "AffineConv":
         """The map that changes nothing, on ``rank`` spatial axes."""
         geometry = Geometry.pointwise(channels, channels, channels, rank)
-        return cls.deferred(geometry, lambda: np.ones(geometry.kernel_dims))
+        return cls.read_by_rows(geometry, lambda rows: np.ones(geometry.kernel_dims)[rows])
 
     def _set(
         self,
         geometry: Geometry,
-        kernel: Callable[[], Array],
+        rows: Reader,
         bias: Callable[[], Array],
         majorant: "Callable[[], AffineConv] | None" = None,
+        *,
+        by_rows: bool,
     ) -> None:
         object.__setattr__(self, "geometry", geometry)
-        object.__setattr__(self, "_read_kernel", kernel)
+        object.__setattr__(self, "by_rows", by_rows)
+        object.__setattr__(self, "_read_rows", rows)
         object.__setattr__(self, "_read_bias", bias)
         object.__setattr__(self, "_read_majorant", majorant)
 
     @property
     def kernel(self) -> Array:
         """The kernel, c_out  c_in/group  *k, computed anew at each reading."""
-        return self._read_kernel()
+        return self._read_rows(WHOLE)
+
+    def rows(self, channels: slice) -> Array:
+        """The kernel of a range of output channels, computed anew at each reading.
+
+        Args:
+            channels: with step 1.
+        """
+        return self._read_rows(channels)
 
     @cached_property
     def bias(self) -> Array:
@@ -132,12 +179,17 @@ class AffineConv:
         """
         if self._read_majorant is not None:
             return self._read_majorant()
-        return AffineConv.deferred(self.geometry, lambda: np.abs(self.kernel), lambda: np.abs(self.bias))
+        return AffineConv.read_by_rows(
+            self.geometry,
+            lambda rows: np.abs(self._read_rows(rows)),
+            lambda: np.abs(self.bias),
+            by_rows=self.by_rows,
+        )
 
     @property
     def part(self) -> Part:
         """The kernel, still to be read, with its geometry."""
-        return Part(self.geometry, self._read_kernel)
+        return Part(self.geometry, self._read_rows)
 
     @property
     def has_bias(self) -> bool:
@@ -152,11 +204,12 @@ class AffineConv:
         """
         factors = np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.geometry.c_out,))
         column = factors.reshape(-1, *(1,) * (self.geometry.rank + 1))
-        return AffineConv.deferred(
+        return AffineConv.read_by_rows(
             self.geometry,
-            lambda: self.kernel * column,
+            lambda rows: _times(self._read_rows(rows), column[rows]),
             lambda: self.bias * factors,
             lambda: self.majorant.scale(np.abs(factors)),
+            by_rows=self.by_rows,
         )
 
     def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "AffineConv":
@@ -167,16 +220,19 @@ class AffineConv:
             magnitude: what the term's own rounding errors are proportional to, where that is more than its size.
         """
         terms = np.asarray(offset, dtype=np.float64)
-        return AffineConv.deferred(
+        return AffineConv.read_by_rows(
             self.geometry,
-            self._read_kernel,
+            self._read_rows,
             lambda: self.bias + terms,
             lambda: self.majorant.shift(np.abs(terms if magnitude is None else np.asarray(magnitude))),
+            by_rows=self.by_rows,
         )
 
     def without_bias(self) -> "AffineConv":
         """This map without its additive term."""
-        return AffineConv.deferred(self.geometry, self._read_kernel, None, lambda: self.majorant.without_bias())
+        return AffineConv.read_by_rows(
+            self.geometry, self._read_rows, None, lambda: self.majorant.without_bias(), by_rows=self.by_rows
+        )
 
     def add(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
         """The sum of maps of the same input, taps aligned by position.
@@ -190,11 +246,12 @@ class AffineConv:
         """
         terms = (self, *others)
         geometry = sum_geometry([term.geometry for term in terms], size)
-        return AffineConv.deferred(
+        return AffineConv.read_by_rows(
             geometry,
-            lambda: sum_kernels(geometry, [term.part for term in terms]),
+            lambda rows: sum_kernels(geometry, [term.part for term in terms], rows),
             lambda: np.sum([term.bias for term in terms], axis=0),
             lambda: self.majorant.add(*(term.majorant for term in others), size=size),
+            by_rows=all(term.by_rows for term in terms),
         )
 
     def compose(self, inner: "AffineConv") -> "AffineConv":
@@ -208,11 +265,12 @@ class AffineConv:
             return inner.scale(self.kernel.reshape(-1)).shift(self.bias)
         uneven = any(self.geometry.pads) or self.geometry.transposed  # some outputs do not see every tap
         geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=uneven and inner.has_bias)
-        return AffineConv.deferred(
+        return AffineConv.read_by_rows(
             geometry,
-            lambda: compose_kernels(geometry, self.part, inner.part),
+            lambda rows: compose_kernels(geometry, self.part, inner.part, rows),
             lambda: self.bias + carry_bias(self.part, inner.bias) if inner.has_bias else self.bias,
             lambda: self.majorant.compose(inner.majorant),
+            by_rows=self.by_rows and inner.geometry.is_diagonal,
         )
 
     def stack(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
@@ -280,6 +338,16 @@ class AffineConv:
         return self._on(self.geometry.with_lattices(grown, self.geometry.slack))
 
     def _on(self, geometry: Geometry) -> "AffineConv":
-        return AffineConv.deferred(
-            geometry, lambda: sum_kernels(geometry, [self.part]), lambda: self.bias, lambda: self.majorant._on(geometry)
+        return AffineConv.read_by_rows(
+            geometry,
+            lambda rows: sum_kernels(geometry, [self.part], rows),
+            lambda: self.bias,
+            lambda: self.majorant._on(geometry),
+            by_rows=self.by_rows,
         )
+
+
+def _times(kernel: Array, factors: Array) -> Array:
+    """The kernel, which is changed, times factors that broadcast against it."""
+    kernel *= factors
+    return kernel

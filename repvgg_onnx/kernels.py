@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from repvgg_onnx.geometry import Geometry, Lattice
 
 Array = NDArray[np.float64]
+Reader: TypeAlias = Callable[[slice], Array]
+"""Gives the rows of a kernel that make a range of output channels, in an array that is the caller's to change."""
+WHOLE = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,59 +22,60 @@ class Part:
 
     Attributes:
         geometry: where its taps sit.
-        read: gives the kernel, c_out  c_in/group  *k.
+        read: gives rows of the kernel, c_out  c_in/group  *k.
     """
 
     geometry: Geometry
-    read: Callable[[], Array]
+    read: Reader
 
 
-def sum_kernels(geometry: Geometry, parts: Sequence[Part]) -> Array:
+def sum_kernels(geometry: Geometry, parts: Sequence[Part], rows: slice = WHOLE) -> Array:
     """Sum of the kernels, each placed at its taps and its groups.
 
     Args:
         geometry: of the sum; its taps and groups hold those of the parts.
         parts: read one after the other.
+        rows: output channels to compute.
     """
-    total = np.zeros(geometry.kernel_dims)
-    for part in parts:
-        place = part.geometry
-        slots = tuple(axis.slots_of(own) for axis, own in zip(geometry.lattices, place.lattices, strict=True))
-        blocks = _diagonal_blocks(total, geometry.group, place.group)
-        blocks[spatial(slots)] += part.read().reshape(*blocks.shape[:4], *place.kernel_shape)
-    return total
+    first, *others = parts
+    if geometry.group == first.geometry.group and geometry.lattices == first.geometry.lattices:
+        return _add_kernels(first.read(rows), geometry, others, rows)
+    count = len(range(geometry.c_out)[rows])
+    return _add_kernels(np.zeros((count, *geometry.kernel_dims[1:])), geometry, parts, rows)
 
 
 def stack_kernels(geometry: Geometry, parts: Sequence[Part]) -> Array:
     """The kernels below each other as one dense kernel, each placed at its taps."""
-    total = np.zeros(geometry.kernel_dims)
-    start = 0
-    for part in parts:
-        place = replace(geometry, c_out=part.geometry.c_out)
-        total[start : start + place.c_out] = sum_kernels(place, [part])
-        start += place.c_out
-    return total
+    places = (replace(geometry, c_out=part.geometry.c_out) for part in parts)
+    return np.concatenate([sum_kernels(place, [part]) for place, part in zip(places, parts, strict=True)])
 
 
-def compose_kernels(geometry: Geometry, outer: Part, inner: Part) -> Array:
-    """Kernel of one map after another: at each outer tap a product over the channels between them."""
+def compose_kernels(geometry: Geometry, outer: Part, inner: Part, rows: slice = WHOLE) -> Array:
+    """Kernel of one map after another: at each outer tap a product over the channels between them.
+
+    Args:
+        geometry: of the composition.
+        outer: the map that follows.
+        inner: the map before it.
+        rows: output channels to compute; all of them are computed anyway unless the inner kernel is diagonal.
+    """
     if inner.geometry.is_diagonal:
-        return _scale_inputs(outer, inner.read().reshape(-1))
+        return _scale_inputs(outer, inner.read(WHOLE).reshape(-1), rows)
     pieces = math.lcm(outer.geometry.group, inner.geometry.group)
-    over, under = _outer_pieces(outer, pieces), inner.read().reshape(pieces, inner.geometry.c_out // pieces, -1)
+    over, under = _outer_pieces(outer, pieces), inner.read(WHOLE).reshape(pieces, inner.geometry.c_out // pieces, -1)
     total = np.zeros(geometry.kernel_dims)
     for tap in np.ndindex(*outer.geometry.kernel_shape):
         slots = _composed_slots(geometry, outer.geometry, inner.geometry, tap)
         product = over[spatial(tap)] @ under
         blocks = total.reshape(-1, *_block_shape(outer, inner), *geometry.kernel_shape)[spatial(slots)]
         _add_pieces(blocks, product.reshape(*product.shape[:2], -1, *inner.geometry.kernel_shape))
-    return total
+    return total[rows]
 
 
 def carry_bias(outer: Part, bias: Array) -> Array:
     """What a kernel makes of a bias before it, wherever it does not see padding: c_out."""
     group = outer.geometry.group
-    reach = _split(outer.read(), group).sum(axis=tuple(range(3, 3 + outer.geometry.rank)))
+    reach = _split(outer.read(WHOLE), group).sum(axis=tuple(range(3, 3 + outer.geometry.rank)))
     carried: Array = np.einsum("goi,gi->go", reach, bias.reshape(group, -1)).reshape(-1)
     return carried
 
@@ -81,13 +85,30 @@ def spatial(index: Sequence[int | slice]) -> Any:
     return (Ellipsis, *index)
 
 
-def _diagonal_blocks(kernel: Array, group: int, parts: int) -> Array:
-    """A writable view of the blocks that ``parts`` groups fill: group  parts/group  c_out/parts  c_in/parts  *k."""
-    fold = parts // group
-    c_out, width = kernel.shape[:2]
-    blocks = kernel.reshape(group, fold, c_out // parts, fold, width // fold, *kernel.shape[2:])
-    diagonal: Array = np.einsum("gaoai...->gaoi...", blocks)
-    return diagonal
+def _add_kernels(total: Array, geometry: Geometry, parts: Sequence[Part], rows: slice) -> Array:
+    """The total, which is changed, with the kernels added to it."""
+    channels = np.arange(geometry.c_out)[rows]
+    for part in parts:
+        axes = zip(geometry.lattices, part.geometry.lattices, strict=True)
+        slots = tuple(axis.slots_of(own) for axis, own in axes)
+        place = (*_group_blocks(geometry.group, part.geometry, channels), *slots)
+        total[place] += part.read(rows)
+    return total
+
+
+def _group_blocks(group: int, part: Geometry, channels: NDArray[np.int64]) -> tuple[Any, Any]:
+    """An index of the input channels that a part's rows read, among those of a kernel with fewer groups.
+
+    Args:
+        group: number of groups of that kernel.
+        part: with at least as many groups.
+        channels: output channels, one per row.
+    """
+    if part.group == group:
+        return WHOLE, WHOLE
+    width = part.c_in // part.group
+    block = channels * part.group // part.c_out % (part.group // group)
+    return np.arange(len(channels))[:, np.newaxis], block[:, np.newaxis] * width + np.arange(width)
 
 
 def _composed_slots(geometry: Geometry, outer: Geometry, inner: Geometry, tap: Sequence[int]) -> tuple[slice, ...]:
@@ -99,17 +120,22 @@ def _composed_slots(geometry: Geometry, outer: Geometry, inner: Geometry, tap: S
     )
 
 
-def _scale_inputs(outer: Part, gain: Array) -> Array:
-    """The kernel that reads each input channel through a gain."""
-    group, rank = outer.geometry.group, outer.geometry.rank
-    scaled: Array = _split(outer.read(), group) * gain.reshape(group, 1, -1, *(1,) * rank)
-    return scaled.reshape(outer.geometry.kernel_dims)
+def _scale_inputs(outer: Part, gain: Array, rows: slice) -> Array:
+    """Rows of the kernel that reads each input channel through a gain."""
+    if np.all(gain == 1):
+        return outer.read(rows)
+    place = outer.geometry
+    groups = np.arange(place.c_out)[rows] * place.group // place.c_out
+    gains = gain.reshape(place.group, -1)[groups]
+    kernel = outer.read(rows)
+    kernel *= gains.reshape(*gains.shape, *(1,) * place.rank)
+    return kernel
 
 
 def _outer_pieces(outer: Part, pieces: int) -> Array:
     """The kernel by pieces of its input channels, each inside one group: pieces  c_out/group  c_in/pieces  *k."""
     place = outer.geometry
-    kernel = _split(outer.read(), place.group)
+    kernel = _split(outer.read(WHOLE), place.group)
     parted = kernel.reshape(*kernel.shape[:2], pieces // place.group, -1, *place.kernel_shape).swapaxes(1, 2)
     joined: Array = parted.reshape(pieces, *parted.shape[2:])
     return joined

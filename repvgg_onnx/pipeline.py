@@ -1,17 +1,19 @@
 """fuse(): knows the order of the stages and nothing else."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
 import onnx
 
-from repvgg_onnx.errors import LiftError
+from repvgg_onnx.errors import CheckError, LiftError
+from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions, Doubt
+from repvgg_onnx.fusion.doubts import declined_doubts, doubtful_groups, folded_doubts
 from repvgg_onnx.fusion.emit import emit
 from repvgg_onnx.fusion.fold import Folded, fold
 from repvgg_onnx.fusion.lifters import WORTH_INLINING
-from repvgg_onnx.fusion.regions import Plan, find_regions
+from repvgg_onnx.fusion.regions import Findings, Group, Plan, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph import assume
 from repvgg_onnx.graph.budget import DEFAULT_MB
@@ -32,12 +34,14 @@ class Fusion:
         regions: what was folded, in graph order.
         refusals: what was not, and why.
         notes: what was taken for granted because the caller said so, in sentences.
+        doubts: choices of the cost rule, in the main graph, that only a measurement can confirm.
     """
 
     model: onnx.ModelProto
     regions: tuple[Region, ...]
     refusals: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
@@ -49,6 +53,7 @@ def fuse(
     freeze_initializers: bool = False,
     max_constant_mb: int = DEFAULT_MB,
     refused: Mapping[str, Refusal] | None = None,
+    decisions: Decisions = UNDECIDED,
 ) -> Fusion:
     """Every affine region that is cheaper as one node stands as one node.
 
@@ -61,39 +66,66 @@ def fuse(
         max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
             size of the model's own; what would take more is refused.
         refused: tensors that no region may end in, each with the reason to report.
+        decisions: regions to fold or to keep whatever they cost, as ``autotune`` measures them.
 
     Returns:
         The rewritten model, what was folded, and what was not and why.
 
     Raises:
         ModelError: the model cannot be read or is not valid.
-        CheckError: ``shapes`` does not fit the model's inputs.
+        CheckError: ``shapes`` does not fit the model's inputs, or ``decisions`` are about another model.
     """
     loaded, files = _opened(model)
     source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
     working = inline_functions(source, WORTH_INLINING)
     owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
-    regions: dict[tuple[int, str], Region] = {}
     left: dict[str, Refusal] = dict(refused or {})
+    made = _Made()
     while True:
         linked = view_model(working, sizes, max_constant_mb=max_constant_mb, files=files)
-        found = [(view, *find_regions(view, left)) for view in _all_graphs(linked)]
-        if not any(plans for _, plans, _ in found):
+        found = [(view, find_regions(view, left, _about(view, decisions))) for view in _all_graphs(linked)]
+        made.tensors.update(name for node in linked.nodes for name in node.outputs)
+        if not any(findings.groups for _, findings in found):
             break
         if not owned:
             working, owned = _copy(working), True
             continue  # and look at the copy
-        for number, (view, plans, _) in enumerate(found):
-            for region in _emit(working, view, plans, left):
-                for sink in _sinks_within(plans, region):
-                    regions.pop((number, sink), None)
-                regions[number, region.sink] = region
-    refusals = (refusal for _, _, refusals in found for refusal in refusals)
-    made = working if regions else source
+        for number, (view, findings) in enumerate(found):
+            doubtful = doubtful_groups(findings.groups) if view.outer is None else []
+            emitted = _emit(working, view, findings.plans, left)
+            made.note(number, findings, doubtful, {region.sink: region for region in emitted})
+    _require_sinks(decisions, made.tensors)
+    refusals = (refusal for _, findings in found for refusal in findings.refusals)
+    fused = working if made.regions else source
     if files is not None and not isinstance(model, OpenModel):
-        files.load_all(made)
-    return Fusion(made, tuple(regions.values()), (*left.values(), *refusals), notes)
+        files.load_all(fused)
+    doubts = (*made.doubts, *declined_doubts(found[-1][1].declined))
+    return Fusion(fused, tuple(made.regions.values()), (*left.values(), *refusals), notes, doubts)
+
+
+@dataclass
+class _Made:
+    """What round after round of folding made.
+
+    Attributes:
+        regions: by the number of their graph and their sink.
+        doubts: those that are folded.
+        tensors: what nodes of the main graph make or made.
+    """
+
+    regions: dict[tuple[int, str], Region] = field(default_factory=dict)
+    doubts: list[Doubt] = field(default_factory=list)
+    tensors: set[str] = field(default_factory=set)
+
+    def note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
+        """Takes up what a round wrote into one graph; regions of earlier rounds inside are no regions any more."""
+        for plan in findings.plans:
+            if plan.sink in emitted:
+                for name in (name for node in plan.members for name in node.outputs):
+                    self.regions.pop((number, name), None)
+        self.regions |= {(number, sink): region for sink, region in emitted.items()}
+        self.doubts += folded_doubts(doubtful, emitted)
 
 
 def prepare(
@@ -157,11 +189,17 @@ def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusa
             refused[plan.sink] = Refusal(error.code, plan.members[-1].name, str(error))
 
 
-def _sinks_within(plans: Sequence[Plan], region: Region) -> Iterator[str]:
-    """Tensors inside a region: sinks of regions that an earlier round wrote and this one takes in."""
-    for plan in plans:
-        if plan.sink == region.sink:
-            yield from (name for node in plan.members for name in node.outputs)
+def _require_sinks(decisions: Decisions, tensors: Container[str]) -> None:
+    """Makes sure that every sink is a tensor of the main graph, or one that a fold writes on the way to such a one."""
+    for sink in decisions.sinks:
+        stems = [sink[:end] for end, char in enumerate(sink) if char == "."]
+        if not any(stem in tensors for stem in (sink, *stems)):
+            raise CheckError(f"the decisions are about {sink!r}, which no node of the model makes")
+
+
+def _about(view: GraphView, decisions: Decisions) -> Decisions:
+    """The decisions that hold in a graph; those about single regions are about the main one."""
+    return decisions if view.outer is None else decisions.within(())
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:

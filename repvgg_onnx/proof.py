@@ -11,7 +11,8 @@ import onnx
 from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
-from repvgg_onnx.checks.session import CPU
+from repvgg_onnx.checks.session import CPU, ProviderLike
+from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import form_of
 from repvgg_onnx.fusion.lifters import LIFTERS, WORTH_INLINING
@@ -20,6 +21,7 @@ from repvgg_onnx.fusion.value import Frame
 from repvgg_onnx.fusion.walk import Candidate, walk
 from repvgg_onnx.fusion.write import Writer, write_form
 from repvgg_onnx.graph.budget import DEFAULT_MB
+from repvgg_onnx.graph.cut import Cutter
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, load_model
 from repvgg_onnx.graph.normalize import inline_functions
@@ -58,9 +60,10 @@ def prove(
     assume_inference: bool = False,
     freeze_initializers: bool = False,
     max_constant_mb: int = DEFAULT_MB,
-    provider: str = CPU,
+    provider: ProviderLike = CPU,
     threads: int = 0,
     custom_ops: Sequence[str | os.PathLike[str]] = (),
+    decisions: Decisions = UNDECIDED,
 ) -> Proof:
     """fuse(), and every region checked on the activations that really arrive at its root.
 
@@ -73,9 +76,10 @@ def prove(
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
         max_constant_mb: as for fuse().
-        provider: onnxruntime execution provider.
+        provider: onnxruntime execution provider, or its name and its options.
         threads: threads inside an operator; 0 lets onnxruntime decide.
         custom_ops: as for verify().
+        decisions: as for fuse().
 
     Raises:
         ModelError: the model cannot be read, is not valid, or onnxruntime cannot load it.
@@ -94,6 +98,7 @@ def prove(
             freeze_initializers=freeze_initializers,
             max_constant_mb=max_constant_mb,
             refused=refused,
+            decisions=decisions,
         )
         pieces = list(_pieces(flat, fusion, shapes or {}))
         checked = check_regions(
@@ -127,14 +132,14 @@ def _pieces(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterator[
     if not fusion.regions:
         return
     view = view_model(model, input_shapes(model, shapes))
-    makers = {name: node for node in fusion.model.graph.node for name in node.output if name}
-    arrays = {tensor.name: tensor for tensor in fusion.model.graph.initializer}
+    cutter = Cutter(fusion.model)
     known = walk(view).candidates
     own = {name for node in view.nodes for name in node.outputs}
     for region in fusion.regions:
-        if region.sink in own and region.sink in makers:
+        if region.sink in own and cutter.makes(region.sink):
             candidate = _candidate(known.get(region.sink, {}), region)
-            whole = _extract(fusion.model, region, makers, arrays)
+            ends = [_value(name, view.elem_type(region.root)) for name in (region.root, region.sink)]
+            whole = cutter.cut(ends[:1], ends[1:])
             majorant = None if candidate is None else _majorant(model, region, *candidate)
             yield Piece(region.name, region.root, region.sink, whole, majorant, _roundings(view, region, candidate))
 
@@ -147,36 +152,9 @@ def _candidate(candidates: Mapping[Frame, Candidate], region: Region) -> tuple[F
     return None
 
 
-def _extract(
-    model: onnx.ModelProto,
-    region: Region,
-    makers: Mapping[str, onnx.NodeProto],
-    arrays: Mapping[str, onnx.TensorProto],
-) -> onnx.ModelProto:
-    """The nodes that make the region's sink from its root, as a model."""
-    nodes: list[onnx.NodeProto] = []
-    stored: list[onnx.TensorProto] = []
-    names = [region.sink]
-    while names:
-        name = names.pop()
-        if name in arrays:
-            stored.append(arrays[name])
-        elif name != region.root:
-            nodes.append(makers[name])
-            names += [each for each in makers[name].input if each]
-    return _model(model, region, nodes[::-1], stored)
-
-
-def _model(
-    model: onnx.ModelProto, region: Region, nodes: Sequence[onnx.NodeProto], stored: Sequence[onnx.TensorProto]
-) -> onnx.ModelProto:
-    graph = onnx.GraphProto(name="region", node=nodes, initializer=stored)
-    elem_type = stored[0].data_type if stored else onnx.TensorProto.FLOAT
-    graph.input.append(onnx.helper.make_tensor_value_info(region.root, elem_type, None))
-    graph.output.add(name=region.sink)
-    return onnx.helper.make_model(
-        graph, opset_imports=model.opset_import, ir_version=max(model.ir_version, 4), functions=[]
-    )
+def _value(name: str, elem_type: int) -> onnx.ValueInfoProto:
+    """A tensor of any shape."""
+    return onnx.helper.make_tensor_value_info(name, elem_type or onnx.TensorProto.FLOAT, None)
 
 
 def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto:
@@ -194,7 +172,11 @@ def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: C
     graph = onnx.GraphProto()
     writer = Writer(graph, {region.root, region.sink}, as_nodes=False)
     written = write_form(writer, form, Folded(conv.geometry, kernel, bias, field), root=region.root, sink=region.sink)
-    return _model(model, region, written.nodes, graph.initializer)
+    graph.node.extend(written.nodes)
+    graph.name = "majorant"
+    graph.input.append(_value(region.root, onnx.TensorProto.FLOAT))
+    graph.output.append(_value(region.sink, onnx.TensorProto.FLOAT))
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(model.ir_version, 4))
 
 
 def _roundings(view: GraphView, region: Region, candidate: tuple[Frame, Candidate] | None) -> int:

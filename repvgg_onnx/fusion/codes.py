@@ -78,6 +78,11 @@ CODES: dict[str, Code] = {
         "A tensor inside the region is an output of the graph, so it has to be computed anyway.",
         "Remove the output from the export if nobody needs it.",
     ),
+    "kept-by-decision": Code(
+        "The region would cost less as one node, and was left as it was: a measurement showed that it is not faster "
+        "so, or the decisions that were given say so.",
+        "Measure again with --autotune where the model is to run.",
+    ),
     "layout": Code(
         "An operator reads its channels on another axis than the rest of the region.",
         _NONE,

@@ -16,7 +16,6 @@ from repvgg_onnx.fusion.regions import Plan
 from repvgg_onnx.fusion.results import PROVENANCE, Member, Region
 from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
 from repvgg_onnx.fusion.write import Writer, write_form
-from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 VERSION = "repvgg_onnx.version"
@@ -33,7 +32,8 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
     Returns:
         What was emitted, in the order of the replacements.
     """
-    writer = Writer(view.proto, set(tensor_names(model.graph)), as_nodes=model.ir_version < 4)
+    files = view.constants.files if view.outer is None else None
+    writer = Writer(view.proto, set(tensor_names(model.graph)), as_nodes=model.ir_version < 4, files=files)
     regions = []
     nodes: dict[int, list[onnx.NodeProto]] = {}
     removed: set[int] = set()
@@ -43,12 +43,16 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         _note_members(written.main, plan)
         nodes[plan.members[-1].index] = written.nodes
         removed |= plan.removed
-        regions.append(_region(plan, folded.geometry, written.main))
+        regions.append(region_of(plan, written.main.name or plan.sink))
+        if files is not None:
+            files.release()
     orphans = splice(view.proto, nodes, removed)
     around = view.outer
     while around is not None:
         orphans |= sweep(around.proto, orphans)
         around = around.outer
+    if files is not None:
+        files.keep_only(model.graph.initializer)
     _stamp(model)
     return regions
 
@@ -73,21 +77,23 @@ def _main_member(plan: Plan) -> NodeView:
     return max(removed, key=lambda node: (node.kernel_size, node.index))
 
 
-def _region(plan: Plan, geometry: Geometry, node: onnx.NodeProto) -> Region:
+def region_of(plan: Plan, name: str) -> Region:
+    """The region that a plan makes, under the name of its node."""
+    geometry = plan.value.conv.geometry
     return Region(
-        name=node.name or plan.sink,
+        name=name,
         root=plan.frame.root,
         sink=plan.sink,
         members=tuple(member for node in plan.members for member in members_of(node)),
         branches=plan.value.terms,
-        op_type=node.op_type,
+        op_type=plan.form.op_type,
         c_in=geometry.c_in,
         c_out=geometry.c_out,
         kernel_shape=geometry.kernel_shape,
         strides=geometry.strides,
         pads=geometry.pads,
         dilations=geometry.dilations,
-        group=geometry.group,
+        group=plan.form.group,
         cost_before=plan.before,
         cost_after=plan.after,
     )

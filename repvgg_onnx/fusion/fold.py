@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
+from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.value import Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.budget import MB, Budget
 from repvgg_onnx.kernels import Array
+
+BLOCK = 2**20
+"""Elements of a kernel that are evaluated at once: few in float64, and enough for memory to come in large pages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
     """
     _spend(budget, value, group, elem_type)
     conv = value.conv if value.conv.geometry.group == group else value.conv.regroup(group)
-    kernel = round_to(conv.kernel, elem_type)
+    kernel = _rounded_kernel(conv, elem_type)
     if value.field is None:
         return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type))
     offsets = round_to(value.offsets(value.field.size), elem_type)
@@ -64,17 +68,35 @@ def _spend(budget: Budget, value: Value, group: int, elem_type: int) -> None:
         raise LiftError("too-large", f"the folded weights would take {size / MB:,.0f} MiB, more than the limit leaves")
 
 
+def _rounded_kernel(conv: AffineConv, elem_type: int) -> NDArray[Any]:
+    """The kernel, evaluated some output channels at a time where it can be, so that little of it stands in float64."""
+    dims = conv.geometry.kernel_dims
+    kernel = np.empty(dims, helper.tensor_dtype_to_np_dtype(elem_type))
+    step = max(BLOCK // math.prod(dims[1:]), 1) if conv.by_rows else dims[0]
+    for start in range(0, dims[0], step):
+        rows = slice(start, start + step)
+        _round_into(kernel[rows], conv.rows(rows))
+    return kernel
+
+
 def round_to(values: Array, elem_type: int) -> NDArray[Any]:
     """The values in an ONNX floating-point type.
 
     Raises:
         LiftError: a value is not finite, or becomes infinite in that type.
     """
-    if not np.all(np.isfinite(values)):
-        raise LiftError("not-finite", "the folded weights have infinities or NaNs, because the model's weights do")
-    dtype = helper.tensor_dtype_to_np_dtype(elem_type)
-    with np.errstate(over="ignore"):
-        rounded = values.astype(dtype)
-    if not np.all(np.isfinite(rounded.astype(np.float32 if dtype.itemsize < 4 else dtype))):
-        raise LiftError("overflow", f"the folded weights exceed the range of {dtype.name}")
+    rounded = np.empty(values.shape, helper.tensor_dtype_to_np_dtype(elem_type))
+    _round_into(rounded, values)
     return rounded
+
+
+def _round_into(target: NDArray[Any], values: Array) -> None:
+    """Writes the values into an array of another type; raises as ``round_to`` does."""
+    with np.errstate(over="ignore"):
+        target[...] = values
+    comparable = np.float32 if target.itemsize < 4 else target.dtype
+    if np.all(np.isfinite(target.astype(comparable, copy=False))):
+        return
+    if np.all(np.isfinite(values)):
+        raise LiftError("overflow", f"the folded weights exceed the range of {target.dtype.name}")
+    raise LiftError("not-finite", "the folded weights have infinities or NaNs, because the model's weights do")

@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from repvgg_onnx.fusion.cost import cost_of_node, cost_of_nodes, elements, width
+from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.forms import Form, cost_of_form, form_of
+from repvgg_onnx.fusion.leading import free_arithmetic
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import PROVENANCE, Cost, Refusal
 from repvgg_onnx.fusion.value import Frame, Value
@@ -42,12 +44,50 @@ class Plan:
         return self.before.total - self.after.total
 
 
-def find_regions(graph: GraphView, refused: Collection[str] = ()) -> tuple[list[Plan], list[Refusal]]:
-    """Regions to fold, in graph order, and the reasons why others are not.
+@dataclass(frozen=True)
+class Group:
+    """Plans that are folded together or not at all.
+
+    Attributes:
+        plans: one, or several that pay off only together.
+        saving: what they save together, in multiply-adds plus bytes.
+        forced: whether a decision has them folded whatever they cost.
+    """
+
+    plans: tuple[Plan, ...]
+    saving: int
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a search found.
+
+    Attributes:
+        groups: what is to be folded, in graph order, none overlapping another.
+        declined: for each sink the largest region that costs more as one node, unless it is part of one to be folded or
+            decided about.
+        refusals: reasons why others are not folded.
+    """
+
+    groups: list[Group]
+    declined: list[Plan]
+    refusals: list[Refusal]
+
+    @property
+    def plans(self) -> list[Plan]:
+        """Every plan to be folded, in graph order."""
+        plans = [plan for group in self.groups for plan in group.plans]
+        return sorted(plans, key=lambda plan: plan.members[-1].index)
+
+
+def find_regions(graph: GraphView, refused: Collection[str] = (), decisions: Decisions = UNDECIDED) -> Findings:
+    """Regions to fold, and the reasons why others are not.
 
     Args:
         graph: what to search.
         refused: sinks that could not be folded before.
+        decisions: what to fold or to keep whatever it costs.
     """
     found = walk(graph)
     plans = [
@@ -57,8 +97,14 @@ def find_regions(graph: GraphView, refused: Collection[str] = ()) -> tuple[list[
         for frame, candidate in candidates.items()
         if (plan := _plan(graph, tensor, frame, candidate)) is not None
     ]
-    chosen = _choose(graph, plans)
-    return chosen, [*found.refusals, *_cost_refusals(graph, plans, chosen)]
+    free = [plan for plan in plans if not decisions.keeps(plan.frame.root, plan.sink)]
+    groups = _choose(graph, free, decisions)
+    declined = _declined(plans, groups)
+    reasons = [*found.refusals, *(_reason(graph, plan) for plan in declined)]
+    if len(free) < len(plans):
+        reasons += [_decided(plan) for group in _choose(graph, plans) for plan in group.plans if plan not in free]
+    open_ = [plan for plan in declined if plan in free and len(plan.removed) >= len(plan.members)]
+    return Findings(groups, open_, reasons)
 
 
 def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Plan | None:
@@ -75,7 +121,8 @@ def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Pl
         return None
     value = candidate.value
     removed = _removable(graph, [*feeding, *members])
-    before = cost_of_nodes(graph.nodes[index] for index in removed)
+    free = {node.index for node in free_arithmetic(graph, frame.root, members)}
+    before = cost_of_nodes(graph.nodes[index] for index in removed - free)
     form = form_of(frame, value)
     if not _makes_progress(graph, members, removed, form.count(value)) or not _can_write(graph, form):
         return None
@@ -117,26 +164,28 @@ def _removable(graph: GraphView, nodes: Sequence[NodeView]) -> frozenset[int]:
     return frozenset(removed)
 
 
-def _choose(graph: GraphView, plans: Sequence[Plan]) -> list[Plan]:
-    """The plans that save most, each apart from the ones before; plans that pay off only together, together."""
-    choices = [((plan,), plan.saving) for plan in plans] + list(_joint(graph, plans))
-    chosen: list[Plan] = []
+def _choose(graph: GraphView, plans: Sequence[Plan], decisions: Decisions = UNDECIDED) -> list[Group]:
+    """The groups that save most, each apart from the ones before; what is forced comes first."""
+    alone = [Group((plan,), plan.saving, decisions.forces(plan.frame.root, plan.sink)) for plan in plans]
+    chosen: list[Group] = []
     touched: set[int] = set()
-    for together, saving in sorted(choices, key=lambda choice: _preference(*choice)):
-        indices = {node.index for plan in together for node in plan.members}
-        if saving > 0 and not indices & touched:
-            chosen += together
+    for group in sorted([*alone, *_joint(graph, plans)], key=_preference):
+        indices = {node.index for plan in group.plans for node in plan.members}
+        if (group.saving > 0 or group.forced) and not indices & touched:
+            chosen.append(group)
             touched |= indices
-    return sorted(chosen, key=lambda plan: plan.members[-1].index)
+    return sorted(chosen, key=lambda group: group.plans[0].members[-1].index)
 
 
-def _preference(together: Sequence[Plan], saving: int) -> tuple[int, ...]:
-    """Sort key: largest saving, then fewest members, then first in the graph."""
-    return (-saving, sum(len(plan.members) for plan in together), together[0].members[-1].index)
+def _preference(group: Group) -> tuple[int, ...]:
+    """Sort key: what only a decision folds, then largest saving, fewest members, first in the graph."""
+    against_the_rule = group.forced and group.saving <= 0
+    members = sum(len(plan.members) for plan in group.plans)
+    return (not against_the_rule, -group.saving, members, group.plans[0].members[-1].index)
 
 
-def _joint(graph: GraphView, plans: Sequence[Plan]) -> Iterator[tuple[tuple[Plan, ...], int]]:
-    """Plans that all compute one shared node anew, so that the node itself goes, and what they save together."""
+def _joint(graph: GraphView, plans: Sequence[Plan]) -> Iterator[Group]:
+    """Plans that all compute one shared node anew, so that the node itself goes."""
     sharing: dict[int, list[Plan]] = {}
     for plan in plans:
         kept = [node for node in plan.members if node.index not in plan.removed]
@@ -146,7 +195,7 @@ def _joint(graph: GraphView, plans: Sequence[Plan]) -> Iterator[tuple[tuple[Plan
         node = graph.nodes[index]
         together = _cover(graph, node, candidates)
         if together:
-            yield together, sum(plan.saving for plan in together) + cost_of_node(node).total
+            yield Group(together, sum(plan.saving for plan in together) + cost_of_node(node).total)
 
 
 def _cover(graph: GraphView, node: NodeView, candidates: Sequence[Plan]) -> tuple[Plan, ...]:
@@ -163,14 +212,15 @@ def _cover(graph: GraphView, node: NodeView, candidates: Sequence[Plan]) -> tupl
     return tuple(together) if readers <= gone else ()
 
 
-def _cost_refusals(graph: GraphView, plans: Sequence[Plan], chosen: Sequence[Plan]) -> Iterator[Refusal]:
-    """One reason for each sink whose largest region was not worth it and is not part of one that was."""
-    folded = {node.index for plan in chosen for node in plan.members}
+def _declined(plans: Sequence[Plan], groups: Sequence[Group]) -> list[Plan]:
+    """For each sink the largest region, where it was not worth it and is not part of one that was."""
+    folded = {node.index for group in groups for plan in group.plans for node in plan.members}
     largest = {plan.sink: plan for plan in sorted(plans, key=lambda plan: len(plan.members))}
-    for plan in largest.values():
-        last = plan.members[-1]
-        if plan.before != plan.after and plan.saving <= 0 and last.index not in folded:
-            yield _reason(graph, plan)
+    return [
+        plan
+        for plan in largest.values()
+        if plan.before != plan.after and plan.saving <= 0 and plan.members[-1].index not in folded
+    ]
 
 
 def _reason(graph: GraphView, plan: Plan) -> Refusal:
@@ -183,6 +233,14 @@ def _reason(graph: GraphView, plan: Plan) -> Refusal:
         f"and as one node would cost {plan.after.macs:,} and {plan.after.bytes:,}"
     )
     return Refusal("not-cheaper", name, sentence)
+
+
+def _decided(plan: Plan) -> Refusal:
+    sentence = (
+        f"its {len(plan.members)} nodes stay, as decided, although they cost {plan.before.total:,} multiply-adds and "
+        f"bytes, and one node would cost {plan.after.total:,}"
+    )
+    return Refusal("kept-by-decision", plan.members[-1].name, sentence)
 
 
 def _kept_reason(graph: GraphView, node: NodeView, name: str) -> tuple[str, str, str]:

@@ -13,6 +13,8 @@ from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
 DEEPEST = 12  # roots kept per tensor, nearest last: a chain of n linear nodes would otherwise cost n²
 MOST_CHANNELS = 2**20  # of a tensor that is taken for a root; a declared size costs a file nothing
+MOST_SUMS = 100  # maps one after the other from a root: they are read one inside the other
+MOST_READINGS = 8  # of the maps in a region, for each of its nodes; a node that adds its input to itself reads it twice
 ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
 
 
@@ -23,10 +25,14 @@ class Candidate:
     Attributes:
         value: the map.
         members: indices of the nodes.
+        depth: how many of them are read one inside the other.
+        readings: how many maps are read in all, some of them several times.
     """
 
     value: Value
     members: frozenset[int]
+    depth: int = 0
+    readings: int = 1
 
 
 Candidates = Mapping[Frame, Candidate]
@@ -82,6 +88,11 @@ def _visit(node: NodeView, found: Walk) -> None:
 def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
     """What the node makes of its operands in one frame, by output."""
     entry = LIFTERS[node.op_type]
+    members = frozenset({node.index}).union(*(part.members for part in parts.values()))
+    depth = 1 + max((part.depth for part in parts.values()), default=0)
+    readings = 1 + sum(part.readings for part in parts.values())
+    if depth > MOST_SUMS or readings > MOST_READINGS * len(members) + MOST_READINGS:
+        raise LiftError("too-large", f"{node.op_type} ends a region of {len(members)} nodes that are read too often")
     unknown = sorted(set(node.attributes) - entry.attributes) if entry.attributes is not None else ()
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
@@ -90,10 +101,11 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
     if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
         raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
-    members = frozenset({node.index}).union(*(part.members for part in parts.values()))
     values = [made] if isinstance(made, Value) else made
     return {
-        tensor: Candidate(value, members) for tensor, value in zip(node.proto.output, values, strict=False) if tensor
+        tensor: Candidate(value, members, depth, readings)
+        for tensor, value in zip(node.proto.output, values, strict=False)
+        if tensor
     }
 
 

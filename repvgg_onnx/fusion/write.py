@@ -11,6 +11,7 @@ from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import Form
 from repvgg_onnx.fusion.lifters.convolution import swap_channels
 from repvgg_onnx.geometry import Geometry
+from repvgg_onnx.graph.storage.files import SMALLEST_KEPT, TensorFiles
 
 
 @dataclass
@@ -21,21 +22,25 @@ class Writer:
         graph: changed in place.
         taken: tensor names of the whole model.
         as_nodes: whether arrays become Constant nodes, because before IR version 4 every initializer is an input.
+        files: what keeps large arrays, which the graph then refers to; None to have them all in the graph.
     """
 
     graph: onnx.GraphProto
     taken: set[str]
     as_nodes: bool
+    files: TensorFiles | None = None
     _constants: list[onnx.NodeProto] = field(default_factory=list)
 
     def add(self, name: str, array: NDArray[Any]) -> str:
         """The array is in the graph; returns the name that it got."""
         fresh = self.fresh(name)
-        tensor = numpy_helper.from_array(array, fresh)
         if self.as_nodes:
-            self._constants.append(helper.make_node("Constant", [], [fresh], value=tensor))
+            value = numpy_helper.from_array(array, fresh)
+            self._constants.append(helper.make_node("Constant", [], [fresh], value=value))
+        elif self.files is not None and array.nbytes >= SMALLEST_KEPT:
+            self.graph.initializer.append(self.files.keep(array, fresh))
         else:
-            self.graph.initializer.append(tensor)
+            self.graph.initializer.append(numpy_helper.from_array(array, fresh))
         return fresh
 
     def fresh(self, name: str) -> str:

@@ -143,6 +143,8 @@ class Constants:
         """Outputs of a node whose inputs are known; questions about types are answered without running anything."""
         if node.op_type == "Constant":
             return {node.output[0]: _constant(node, self.budget)}
+        if node.op_type == "Identity":
+            return {node.output[0]: self.value(node.input[0])}
         shape = self._static_shape(node.input[0]) if node.op_type in ("Shape", "Size") else None
         if shape is not None:
             return {node.output[0]: _about_shape(node, shape)}

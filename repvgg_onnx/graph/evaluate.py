@@ -32,6 +32,7 @@ EVALUATED = frozenset(
     f"{_MATHS} {_PAIRS} {_PRODUCTS} {_MAKING} {_MOVING}".split() + [f"Reduce{kind}" for kind in _REDUCING.split()]
 )
 UNKNOWN = 2**63
+LEAST = 2**14  # bytes that each evaluation is counted as, so that not only memory is limited but time as well
 FATAL = 4  # onnxruntime's log level above which it is silent
 OLDEST_WITH_ALL_TYPES = 10  # IR version of the models that evaluate one node; runtimes lag behind the newest
 
@@ -63,7 +64,7 @@ def run_node(
             graph.input.append(helper.make_tensor_value_info(name, elem_type, value.shape))
     model = helper.make_model(graph, opset_imports=opset_imports, ir_version=OLDEST_WITH_ALL_TYPES)
     try:
-        if not budget.spend(_output_bytes(model)):
+        if not budget.spend(max(_output_bytes(model), LEAST)):
             return {}
         feeds = {value.name: np.asarray(inputs[value.name], order="C") for value in graph.input}
         names = [name for name in node.output if name]

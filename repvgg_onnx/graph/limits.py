@@ -18,6 +18,7 @@ from repvgg_onnx.graph.storage.tensors import check_content, check_sparse, is_ex
 
 DEEPEST = 24  # graphs inside graphs, functions unfolded; protobuf itself ends at about 32
 LONGEST_CALLS = 64  # functions that call functions
+MOST_WRITTEN = 250_000  # nodes of one graph and its subgraphs; each is a message, and two bytes make one
 MOST_NODES = 100_000  # nodes that function calls unfold to
 
 Key: TypeAlias = tuple[str, str, str]  # domain, name and overload of a function
@@ -38,6 +39,15 @@ def check_limits(model: onnx.ModelProto) -> None:
     for tensor in tensors_of(model):
         if not is_external(tensor):
             check_content(tensor)
+    check_indices(model)
+
+
+def check_indices(model: onnx.ModelProto) -> None:
+    """Makes sure that the indices of sparse tensors lie inside, except for those that are still in a side file.
+
+    Raises:
+        ModelError: some do not.
+    """
     for sparse in (sparse for body in bodies_of(model) for sparse in sparse_tensors_in(body)):
         if not is_external(sparse.indices):
             check_sparse(sparse)
@@ -99,6 +109,8 @@ def _callees_first(functions: Mapping[Key, onnx.FunctionProto]) -> tuple[Key, ..
 
 def _checked_size(body: Body, known: Mapping[Key, _Size]) -> _Size:
     size = _size_of(body, known)
+    if size.nodes > MOST_WRITTEN:
+        raise ModelError(f"has a graph of more than {MOST_WRITTEN:,} nodes")
     if size.unfolded > MOST_NODES:
         raise ModelError(f"has functions that unfold to more than {MOST_NODES:,} nodes")
     if size.nesting > DEEPEST:

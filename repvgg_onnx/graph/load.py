@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError
 
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import tensors_of
-from repvgg_onnx.graph.limits import check_limits
+from repvgg_onnx.graph.limits import check_indices, check_limits
 from repvgg_onnx.graph.storage.external import resolve_all
+from repvgg_onnx.graph.storage.fields import check_fields
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.storage.wire import take_out_data
@@ -84,6 +85,8 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
     for number, (tensor, place) in enumerate(outside):
         if number >= initializers or place.length <= LARGEST_AT_ONCE:
             files.load(tensor)
+    if len(outside) > initializers:
+        check_indices(model)
     return OpenModel(path, model, files, frozenset(place.path for _, place in outside))
 
 
@@ -122,6 +125,7 @@ def _check(model: onnx.ModelProto) -> None:
 def _parse(data: bytes) -> onnx.ModelProto:
     if not data:
         raise ModelError("is empty")
+    check_fields(data)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import shutil
 from typing import BinaryIO
 
 import onnx
 from onnx.external_data_helper import uses_external_data
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.storage.sides import side_name
 from repvgg_onnx.graph.storage.staging import Staging, staging
@@ -69,6 +71,24 @@ def stage_model(
         raise ModelError("cannot be written: more than 2 GB of it are no initializers")
     with place.create(place.file.name) as stream:
         content.write(stream)
+
+
+def stage_copy(opened: OpenModel, place: Staging) -> bool:
+    """The model as it is, ready to be read and to be committed.
+
+    Returns:
+        Whether it is a copy byte for byte, beside whose place the side files already are. It is written anew where they
+        would be out of reach.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    if opened.sides and not place.target.parent.samefile(opened.files.folder):
+        stage_model(opened.model, place, opened.files, external_data=not place.alone)
+        return False
+    with opened.path.open("rb") as content, place.create(place.file.name) as stream:
+        shutil.copyfileobj(content, stream)
+    return True
 
 
 def _inside(tensor: onnx.TensorProto, files: TensorFiles | None) -> Piece:

@@ -118,6 +118,14 @@ class NodeView:
         value = self.raw_constant(index)
         return value.astype(np.float64)
 
+    def constant_rows(self, index: int, rows: slice) -> NDArray[np.float64]:
+        """A range of a constant input's first axis in float64; the rest of it is not converted.
+
+        Raises:
+            LiftError: the input is not known before the model runs.
+        """
+        return self.raw_constant(index)[rows].astype(np.float64)
+
     def raw_constant(self, index: int) -> AnyArray:
         """A constant input in its own type.
 
@@ -247,6 +255,11 @@ class GraphView:
             for name, tensor in tensors.items()
             if name
         }
+
+    @cached_property
+    def makers(self) -> Mapping[str, NodeView]:
+        """For each tensor that a node of this graph makes, the node."""
+        return {name: node for node in self.nodes for name in node.outputs}
 
     def is_output(self, tensor: str) -> bool:
         """Whether the tensor is an output of the graph."""

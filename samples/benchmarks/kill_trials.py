@@ -23,26 +23,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import onnx
-from onnx import numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import repvgg_onnx.cli.fusing  # noqa: F401  imported once here, and not in every child
 from repvgg_onnx import load_model, save_model
 from repvgg_onnx.cli import cli
 from repvgg_onnx.graph import save
 from repvgg_onnx.graph.storage.staging import Staging
+from tests.durability.models import LITTLE, training_model
 
 Contents = dict[str, bytes]
 
-TEXT = """<ir_version: 8, opset_import: ["" : 17]>
-net (float[1, 48, 5, 7] x) => (float[1, 48, 5, 7] y) {
-    a = Conv <pads = [1, 1, 1, 1]> (x, kernel3)
-    b = Conv (x, kernel1)
-    y = Add (a, b)
-}"""
 TWO_GB = save.LARGEST_FILE
-LITTLE = 10_000  # bytes; the model is larger, so that it gets a side file where this stands for 2 GB
 CALLS = ("chmod", "fsync", "mkdir", "replace", "rmdir", "unlink")
 INPUT, OUTPUT = "in.onnx", "out.onnx"
 
@@ -148,16 +142,6 @@ class Halting:
         self._stream.flush()
         self._steps.reached()
         self._stream.write(data[half:])
-
-
-def training_model(seed: int) -> onnx.ModelProto:
-    """A model with two branches to fold."""
-    rng = np.random.default_rng(seed)
-    model = onnx.parser.parse_model(TEXT)
-    for name, size in (("kernel3", 3), ("kernel1", 1)):
-        kernel = rng.standard_normal((48, 48, size, size), np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(kernel, name))
-    return model
 
 
 def contents(folder: Path) -> Contents:

@@ -244,3 +244,37 @@ def test_cancellation_does_not_shrink_a_majorant():
     assert np.allclose(nothing.majorant.kernel, 2 * np.abs(kernel))
     assert np.allclose(conv.shift(1e-9, magnitude=3.0).majorant.bias, 4.0)
     assert np.allclose(conv.without_bias().majorant.bias, 0.0)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 2), slice(2, 5), slice(4, 99)])
+def test_some_rows_are_those_of_the_whole_kernel(rows):
+    rng = np.random.default_rng(3)
+    dense = AffineConv(rng.standard_normal((6, 4, 3, 1)), rng.standard_normal(6), pads=(1, 0, 1, 0))
+    grouped = AffineConv(rng.standard_normal((6, 2, 1, 1)), group=2)
+    gains = AffineConv(rng.standard_normal((4, 1, 1, 1)), group=4)
+    before = AffineConv(rng.standard_normal((4, 4, 1, 1)))
+    maps = {
+        "sum": dense.add(grouped).scale(rng.standard_normal(6)).shift(1.0),
+        "grouped sum": grouped.add(AffineConv(rng.standard_normal((6, 2, 3, 1)), pads=(1, 0, 1, 0), group=2)),
+        "scaled inputs": grouped.compose(gains),
+        "majorant": dense.add(grouped).majorant,
+        "product": dense.compose(before),
+        "stack": dense.stack(dense.scale(2.0)),
+        "regrouped": grouped.regroup(1).without_bias(),
+    }
+
+    for name, each in maps.items():
+        assert np.array_equal(each.rows(rows), each.kernel[rows]), name
+        assert each.by_rows == (name not in ("product", "stack")), name
+
+
+def test_reading_a_kernel_does_not_change_what_is_read_next():
+    dense = AffineConv(np.full((2, 2, 1, 1), 3.0))
+    twice = dense.scale(2.0)
+    total = twice.add(dense)
+
+    assert twice.kernel.ravel().tolist() == [6.0] * 4
+    assert total.kernel.ravel().tolist() == [9.0] * 4
+    assert total.kernel.ravel().tolist() == [9.0] * 4
+    dense.kernel[...] = 0.0
+    assert dense.kernel.ravel().tolist() == [3.0] * 4

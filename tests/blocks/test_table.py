@@ -112,11 +112,3 @@ def test_a_block_reaches_its_deployed_form(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_block_reaches_its_deployed_form_from_other_exports(name: str, form: Form, type_: Type) -> None:
     assert_reaches_the_deployed_form(name, form, type_)
-
-
-def test_a_layer_scale_folds_further_than_by_hand() -> None:
-    """The authors' deployed form multiplies by the scale at every run; here the convolution before it does."""
-    forms = [exported("repmixer-block", FAST, "float32", deployed=deployed) for deployed in (False, True)]
-    fused, by_hand = (figures(model, exact=True) for model in (fuse(forms[0]).model, forms[1]))
-    assert fused["arithmetic"] < by_hand["arithmetic"]
-    assert fused["kernels"] == by_hand["kernels"]

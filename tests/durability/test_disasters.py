@@ -18,6 +18,7 @@ from tests.durability.models import LITTLE, contents, names, training_model
 
 QUICK = ("--no-verify", "--no-bench", "--quiet")
 NOBODY = 65534
+COMMAND = (sys.executable, "-m", "repvgg_onnx")
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 AS_NOBODY = f"""
@@ -241,3 +242,18 @@ def test_what_a_killed_run_left_goes_even_where_nothing_is_to_be_written(run, ta
     (target.parent / f"out.onnx.{'0' * 16}.data").write_bytes(OLD)
     assert run("fuse", target, "--in-place", *QUICK).code == 0
     assert contents(target.parent) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_report_that_nobody_can_keep_is_one_line(source):
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run([*COMMAND, "inspect", str(source)], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr) == (3, b"error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell that closes stdout")
+def test_a_closed_stdout_is_no_error(source):
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, "inspect", str(source)], stderr=subprocess.PIPE, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, b"")

@@ -1,5 +1,8 @@
 """Tensors that nobody touches come along, wherever the input has them and wherever the output puts them."""
 
+import stat
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -110,3 +113,32 @@ def test_a_side_file_of_the_input_is_not_overwritten(run, tmp_path, monkeypatch,
 
 def contents_of_files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("backup", ["out.onnx.bak", "OUT.ONNX", "out.onnx~"])
+def test_the_side_file_of_a_backup_stays(tmp_path, backup):
+    save_model(training_model(0), tmp_path / "out.onnx", external_data=True)
+    (tmp_path / backup).write_bytes((tmp_path / "out.onnx").read_bytes())
+    save_model(training_model(1), tmp_path / "out.onnx", external_data=True)
+
+    np.testing.assert_equal(weights(load_model(tmp_path / backup)), weights(training_model(0)))
+    assert len(names(tmp_path)) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permissions")
+def test_who_may_not_read_the_model_may_not_read_its_side_file(tmp_path):
+    path = tmp_path / "out.onnx"
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    save_model(training_model(), path, external_data=True)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()] == [0o600, 0o600]
+
+
+def test_the_report_does_not_replace_the_output_under_another_spelling(run, tmp_path):
+    onnx.save(training_model(), tmp_path / "net.onnx")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    for name in ("inner/../out.onnx", "link/out.onnx"):
+        ran = run("fuse", tmp_path / "net.onnx", "-o", tmp_path / "out.onnx", *QUICK, "--json", tmp_path / name)
+        assert (ran.code, "would overwrite" in ran.err) == (2, True)
+        assert not (tmp_path / "out.onnx").exists()

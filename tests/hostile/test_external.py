@@ -320,3 +320,68 @@ def test_the_model_itself_may_be_named_by_its_own_tensors_only_in_range(tmp_path
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="ends behind the end"):
         fuse(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "link.bin"])
+def test_the_commands_that_only_run_models_check_them_first(tmp_path, run, never_opened, command, location):
+    (tmp_path / "weights.bin").write_bytes(KERNEL)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.bin").symlink_to("../weights.bin")
+    good = folder / "good.onnx"
+    onnx.save(scaled(), good)
+    path = placed(folder, ("location", location))
+
+    ran = run(command, good, path)
+
+    assert_refused(ran, path, "external data cannot be read", [good, folder / "link.bin", path])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_the_commands_that_only_run_models_do_not_wait_for_a_pipe(tmp_path, run, command):
+    path = tmp_path / "model.onnx"
+    os.mkfifo(path)
+    assert_refused(run(command, path, path), path, "is not a regular file", [path])
+
+
+def test_a_tensor_that_is_stored_in_the_model_as_well_is_refused(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(KERNEL)
+    model = onnx.load(placed(tmp_path, ("location", "weights.bin")), load_external_data=False)
+    model.graph.initializer[0].raw_data = b""
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    assert len(fuse(tmp_path / "model.onnx").regions) == 1
+
+    model.graph.initializer[0].float_data.extend([1.0] * 16)
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="tensor 'w' is stored in the model as well"):
+        fuse(tmp_path / "model.onnx")
+
+
+def test_further_names_of_a_side_file_are_no_further_bytes(tmp_path):
+    (tmp_path / "0.bin").write_bytes(KERNEL)
+    model = scaled()
+    outside(model.graph.initializer[0], ("location", "0.bin"))
+    for number in range(1, 2 * external.REPEATS):
+        os.link(tmp_path / "0.bin", tmp_path / f"{number}.bin")
+        again = model.graph.initializer.add()
+        again.CopyFrom(model.graph.initializer[0])
+        again.name, again.external_data[0].value = f"w{number}", f"{number}.bin"
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="too many tensors name the same bytes"):
+        open_model(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("index", [-1, 16])
+def test_indices_in_a_side_file_are_checked_when_they_have_been_read(tmp_path, index):
+    model = scaled()
+    dense = model.graph.initializer[0]
+    values = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    indices = numpy_helper.from_array(np.array([index]), "places")
+    (tmp_path / "places.bin").write_bytes(outside(indices, ("location", "places.bin")))
+    model.graph.sparse_initializer.append(onnx.SparseTensorProto(values=values, indices=indices, dims=dense.dims))
+    del model.graph.initializer[0]
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="indices that do not fit"):
+        open_model(tmp_path / "model.onnx")

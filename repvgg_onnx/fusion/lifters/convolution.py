@@ -41,7 +41,7 @@ def conv_of(node: NodeView) -> AffineConv:
     bias = node.constant(2) if node.has_input(2) else np.zeros(geometry.c_out)
     if bias.shape != (geometry.c_out,):
         raise LiftError("bad-attribute", f"Conv has a bias of shape {list(bias.shape)}")
-    return AffineConv.deferred(geometry, lambda: node.constant(1), lambda: bias)
+    return AffineConv.read_by_rows(geometry, lambda rows: node.constant_rows(1, rows), lambda: bias)
 
 
 @lifter("ConvTranspose", values=[0], weighs=True, attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"))

@@ -10,18 +10,19 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.storage.tensors import is_external, needed_bytes
+from repvgg_onnx.graph.storage.tensors import is_external, needed_bytes, stored_fields
 
 REPEATS = 4  # how often the same bytes may be named on average, so that a small file cannot stand for a huge model
 _NUMBER = re.compile(r"[0-9]{1,18}")
-_IN_MEMORY = "*"  # onnxruntime takes locations that begin so for addresses in its own memory
+IN_MEMORY = "*"
+"""What locations begin with that are in the memory of a program, which no file may name; onnxruntime's do so too."""
 
 
 @dataclass(frozen=True, order=True)
@@ -39,24 +40,32 @@ class ExternalRange:
     length: int
 
 
-def resolve(tensor: onnx.TensorProto, folder: Path) -> ExternalRange:
+def resolve(tensor: onnx.TensorProto, folder: Path, known: dict[str, tuple[Path, int]] | None = None) -> ExternalRange:
     """Where an external tensor lies; only the file's status is looked at, nothing is read.
 
     Args:
         tensor: of a model in that folder.
         folder: the model's folder, which no side file may lie outside of.
+        known: file and size by location, so that each is looked up once; more are added.
 
     Raises:
         ModelError: the location leads out of the folder or to no regular file, or the range does not fit the file or
             the tensor's shape and type.
     """
     entries = _entries(tensor)
-    path = _file_of(tensor, entries.get("location", ""), folder)
+    location = entries.get("location", "")
+    files = {} if known is None else known
+    if location not in files:
+        path = _file_of(tensor, location, folder)
+        files[location] = path, _status(tensor, path).st_size
+    path, size = files[location]
     offset, needed = _number(tensor, entries.get("offset", "0")), needed_bytes(tensor)
     length = _number(tensor, entries["length"]) if "length" in entries else needed
     if length != needed:
         raise _problem(tensor, f"is {length} bytes long there, and its shape and type ask for {needed}")
-    if offset + length > _status(tensor, path).st_size:
+    if any(length for _, length in stored_fields(tensor)):
+        raise _problem(tensor, "is stored in the model as well")
+    if offset + length > size:
         raise _problem(tensor, "ends behind the end of the side file")
     return ExternalRange(path, offset, length)
 
@@ -67,8 +76,10 @@ def resolve_all(tensors: Iterable[onnx.TensorProto], folder: Path) -> list[tuple
     Raises:
         ModelError: as for ``resolve``; or two ranges overlap in part, or the same ranges are named too often.
     """
-    found = [(tensor, resolve(tensor, folder)) for tensor in tensors if is_external(tensor)]
-    distinct = sorted({place for _, place in found if place.length})
+    known: dict[str, tuple[Path, int]] = {}
+    found = [(tensor, resolve(tensor, folder, known)) for tensor in tensors if is_external(tensor)]
+    same = _one_name_each(place.path for _, place in found)
+    distinct = sorted({replace(place, path=same[place.path]) for _, place in found if place.length})
     for one, other in pairwise(distinct):
         if one.path == other.path and one.offset + one.length > other.offset:
             raise ModelError(f"external data cannot be read: tensors overlap in the side file {one.path.name!r}")
@@ -99,6 +110,16 @@ def read(place: ExternalRange) -> memoryview:
     return memoryview(mapped)[place.offset - start :]
 
 
+def _one_name_each(paths: Iterable[Path]) -> dict[Path, Path]:
+    """For each path one that stands for all names of its file: a file has several by hard links or letter case."""
+    names: dict[tuple[int, int], Path] = {}
+    same = {}
+    for path in dict.fromkeys(paths):
+        status = path.stat()
+        same[path] = names.setdefault((status.st_dev, status.st_ino), path)
+    return same
+
+
 def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
     """What the model says of the place, each thing once."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -121,7 +142,7 @@ def _file_of(tensor: onnx.TensorProto, location: str, folder: Path) -> Path:
     """
     flavours = (PurePosixPath(location), PureWindowsPath(location))
     inside = not any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in flavours)
-    if not inside or not location or "\0" in location or location.startswith(_IN_MEMORY):
+    if not inside or not location or "\0" in location or location.startswith(IN_MEMORY):
         raise _problem(tensor, f"has the location {location!r}, which is no file below the model's folder")
     try:
         path = Path(os.path.realpath(folder / location))

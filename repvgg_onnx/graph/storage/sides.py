@@ -6,7 +6,7 @@ The name says what the file holds, so that a model that is replaced never finds 
 import mmap
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,13 +28,15 @@ def side_name(target: Path, digest: str) -> str:
 
 
 def remove_unused_sides(target: Path) -> None:
-    """Deletes the side files that this package gave a model of that name and that nothing in the folder names any more.
+    """Deletes the side files that this package gave a model of that name and no model in the folder names now.
+
+    Whatever has ``.onnx`` in its name counts as a model there, so that backups keep their side files.
 
     A file that cannot be read or deleted stays.
     """
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # a file may shrink to nothing before it is mapped
         sides = list(_sides(target))
-        used = _named({target, *target.parent.glob("*.onnx")}, sides) if sides else set()
+        used = _named(_models_beside(target, sides), sides) if sides else set()
         for side in sides:
             if side not in used:
                 os.unlink(target.with_name(side))
@@ -46,6 +48,13 @@ def _sides(target: Path) -> Iterator[str]:
         for entry in entries:
             if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 yield entry.name
+
+
+def _models_beside(target: Path, sides: Container[str]) -> Iterator[Path]:
+    """The model, and every other file in its folder that may be one; side files are none."""
+    for path in target.parent.iterdir():
+        if path == target or (".onnx" in path.name.lower() and path.name not in sides):
+            yield path
 
 
 def _named(models: Iterable[Path], sides: Iterable[str]) -> set[str]:

@@ -51,7 +51,7 @@ class Staging:
         Raises:
             ModelError: it cannot be written.
         """
-        with _explained(), (self.folder / name).open("xb") as stream:
+        with explained(), (self.folder / name).open("xb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -62,7 +62,7 @@ class Staging:
         Raises:
             ModelError: it cannot be renamed.
         """
-        with _explained():
+        with explained():
             os.replace(self.folder / name, self.folder / final)
 
     def commit(self) -> None:
@@ -73,7 +73,7 @@ class Staging:
         Raises:
             ModelError: they cannot be put there; the target is as it was.
         """
-        with _explained():
+        with explained():
             if _is_stream(self.target):
                 _send(self.file, self.target)
                 return
@@ -83,10 +83,11 @@ class Staging:
     def _replace(self) -> None:
         beside = self.target.parent
         try:
+            _copy_mode(self.target, self.file)
             for side in sorted(set(os.listdir(self.folder)) - {self.file.name}):
+                _copy_mode(self.target, self.folder / side)  # who may not read a model may not read its weights
                 os.replace(self.folder / side, beside / side)
                 _sync_folder(beside)
-            _copy_mode(self.target, self.file)
             os.replace(self.file, self.target)
             _sync_folder(beside)
         finally:
@@ -101,11 +102,11 @@ def staging(path: str | os.PathLike[str]) -> Iterator[Staging]:
         ModelError: nothing can be written there.
     """
     with ExitStack() as stack:
-        with _explained():
+        with explained():
             target = _resolved(path)
             stream = _is_stream(target)
             parent = Path(tempfile.gettempdir()) if stream else target.parent
-            folder = stack.enter_context(_private_folder(parent, target.name))
+            folder = stack.enter_context(private_folder(parent, target.name))
             alone = stream or not Path(path).parent.samefile(parent)
         yield Staging(folder, target, alone)
 
@@ -119,8 +120,16 @@ def tidy(path: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def _private_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A new folder that nobody takes for abandoned while the block runs; those that are, of that name, are removed."""
+def private_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder that nobody takes for abandoned while the block runs; those that are, of that name, are removed.
+
+    Args:
+        parent: where to make it.
+        name: of what it is made for.
+
+    Raises:
+        OSError: it cannot be made.
+    """
     with ExitStack() as stack:
         with locked(parent):
             _remove_abandoned(parent, _prefix(name))
@@ -184,8 +193,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Errors of the operating system are errors of the package, in one sentence."""
+def explained() -> Iterator[None]:
+    """Errors of the operating system while something is written are errors of the package, in one sentence.
+
+    Raises:
+        ModelError: there was one.
+    """
     try:
         yield
     except OSError as error:

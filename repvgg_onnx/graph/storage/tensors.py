@@ -1,7 +1,7 @@
 """How many bytes a tensor needs, and whether it holds them: known before anything is allocated for it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ from repvgg_onnx.errors import ModelError
 STRING = onnx.TensorProto.STRING
 FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
 LARGEST_SIZE = 2**62  # elements, of a tensor or along an axis; what onnxruntime and numpy count with has 63 bits
+MOST_AXES = 64  # numpy and onnxruntime have fewer; a product of millions of sizes would take for ever
 _NARROW = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2, "FLOAT6E2M3": 6, "FLOAT6E3M2": 6}
 _NARROW_BITS = {value: _NARROW[name] for name, value in onnx.TensorProto.DataType.items() if name in _NARROW}
 
@@ -37,7 +38,7 @@ def check_content(tensor: onnx.TensorProto) -> None:
         ModelError: it does not.
     """
     count = _count(tensor)
-    stored = list(_stored(tensor))
+    stored = list(stored_fields(tensor))
     if len(stored) > 1 or tensor.HasField("segment"):
         raise ModelError(f"its tensor {tensor.name!r} stores its values in several ways at once")
     field, length = stored[0] if stored else ("nothing", 0)
@@ -59,7 +60,7 @@ def check_sparse(sparse: onnx.SparseTensorProto) -> None:
     """
     values, indices, shape = sparse.values, sparse.indices, tuple(sparse.dims)
     problem = ModelError(f"its sparse tensor {values.name!r} has indices that do not fit its shape and values")
-    if min(shape, default=0) < 0 or math.prod(shape) > LARGEST_SIZE or len(values.dims) != 1:
+    if not _is_possible(shape) or len(values.dims) != 1:
         raise problem
     if indices.data_type != onnx.TensorProto.INT64 or tuple(indices.dims[1:]) not in ((), (len(shape),)):
         raise problem
@@ -71,8 +72,8 @@ def check_sparse(sparse: onnx.SparseTensorProto) -> None:
         raise problem
 
 
-def _stored(tensor: onnx.TensorProto) -> Iterator[tuple[str, int]]:
-    """Fields that hold values, and how many entries; of raw data, bytes."""
+def stored_fields(tensor: onnx.TensorProto) -> Iterator[tuple[str, int]]:
+    """Fields of a tensor that hold values, and how many entries; of raw data, bytes, of which there may be none."""
     if tensor.HasField("raw_data"):
         yield "raw_data", len(tensor.raw_data)
     yield from ((field, len(getattr(tensor, field))) for field in FIELDS if getattr(tensor, field))
@@ -94,9 +95,14 @@ def _needed_entries(tensor: onnx.TensorProto, count: int, field: str) -> int:
 def _count(tensor: onnx.TensorProto) -> int:
     """Number of elements by the tensor's shape."""
     dims = list(tensor.dims)
-    if min(dims, default=0) < 0 or max(dims, default=0) > LARGEST_SIZE or math.prod(dims) > LARGEST_SIZE:
+    if not _is_possible(dims):
         raise ModelError(f"its tensor {tensor.name!r} has the impossible shape {_shown(dims)}")
     return math.prod(dims)
+
+
+def _is_possible(dims: Sequence[int]) -> bool:
+    """Whether a tensor may have this shape: neither too many axes nor too many elements."""
+    return len(dims) <= MOST_AXES and min(dims, default=0) >= 0 and math.prod(dims) <= LARGEST_SIZE
 
 
 def _bits(tensor: onnx.TensorProto) -> int:

@@ -13,15 +13,15 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.storage.fields import read_varint
 from repvgg_onnx.graph.storage.stream import key, refer
 from repvgg_onnx.graph.storage.tensors import needed_bytes
 
 THIS_FILE = "."
 """Location of tensors that are in the model's own file; no side file is called so."""
 SMALLEST_TAKEN = 2**16  # bytes; smaller tensors are parsed with the rest
-MOST_FIELDS = 10**6  # of a graph, and of the model beside it; nobody waits for what only the parser is fast enough for
+MOST_FIELDS = 250_000  # of a graph, and of the model beside it; with more, only the parser is fast enough
 MOST_TENSOR_FIELDS = 64
-LONGEST_NUMBER = 10  # bytes
 
 _LENGTHS = {1: 8, 5: 4}  # kinds of fields with a fixed length in bytes
 _PLAIN = frozenset(
@@ -78,7 +78,7 @@ def take_out_data(data: memoryview) -> Slim | None:
         if len(graphs) != 1 or graphs[0].kind != 2:
             return None
         graph, taken = _graph(data, graphs[0])
-    except (IndexError, DecodeError, ModelError, _NotTakenError):
+    except (DecodeError, ModelError, _NotTakenError):
         return None
     return Slim(b"".join((data[: graphs[0].start], graph, data[graphs[0].end :])), taken) if taken else None
 
@@ -120,19 +120,19 @@ def _fields(data: memoryview, start: int, end: int, most: int) -> Iterator[Field
     """Fields of the message between two bytes.
 
     Raises:
-        IndexError: the data ends in the middle of a number.
+        ModelError: the data ends in the middle of a number.
         _NotTakenError: there are more fields, or one is longer than the message or of a kind that onnx does not use.
     """
     position = start
     for _ in range(most):
         if position == end:
             return
-        tag, value = _varint(data, position)
+        tag, value = read_varint(data, position)
         kind = tag & 7
         if kind == 0:
-            _, after = _varint(data, value)
+            _, after = read_varint(data, value)
         elif kind == 2:
-            length, value = _varint(data, value)
+            length, value = read_varint(data, value)
             after = value + length
         else:
             after = value + _LENGTHS.get(kind, end)
@@ -140,15 +140,4 @@ def _fields(data: memoryview, start: int, end: int, most: int) -> Iterator[Field
             raise _NotTakenError
         yield Field(tag >> 3, kind, position, value, after)
         position = after
-    raise _NotTakenError
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    """A number and the byte behind it."""
-    number = 0
-    for index in range(LONGEST_NUMBER):
-        byte = data[position + index]
-        number |= (byte & 0x7F) << 7 * index
-        if byte < 0x80:
-            return number, position + index + 1
     raise _NotTakenError
