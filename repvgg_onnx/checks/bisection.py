@@ -15,7 +15,16 @@ from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.exposure import expose, in_batches, private_copy
 from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
-from repvgg_onnx.checks.session import CPU, ModelLike, Session, Source, common_inputs, loadable, open_session
+from repvgg_onnx.checks.session import (
+    CPU,
+    ModelLike,
+    ProviderLike,
+    Session,
+    Source,
+    common_inputs,
+    loadable,
+    open_session,
+)
 from repvgg_onnx.errors import CheckError
 
 LEVEL = "ORT_DISABLE_ALL"
@@ -97,7 +106,7 @@ def bisect(
     ranges: Ranges | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     tolerance: float | None = None,
-    provider: str = CPU,
+    provider: ProviderLike = CPU,
     threads: int = 0,
     custom_ops: Sequence[str | os.PathLike[str]] = (),
 ) -> Bisection:
@@ -115,7 +124,7 @@ def bisect(
         ranges: ranges of the values that are drawn.
         seeds: one standard-normal feed each.
         tolerance: error from which on a tensor differs.
-        provider: onnxruntime execution provider.
+        provider: onnxruntime execution provider, or its name and its options.
         threads: threads inside an operator.
         custom_ops: libraries of operators.
 

@@ -42,6 +42,8 @@ class Dataflow:
         waiting = [name]
         while waiting:
             current = waiting.pop()
+            if self._positions[current] in members:
+                continue
             members[self._positions[current]] = self.producers[current]
             for source in set(_sources(self.producers[current])) & self.producers.keys():
                 if source in known:

@@ -12,7 +12,17 @@ from repvgg_onnx.checks.comparison import Comparison, compare_values, described,
 from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
 from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, Specs, build_feeds
 from repvgg_onnx.checks.precision import choose_tolerance, require_tolerance
-from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, Session, Source, common_inputs, loadable, open_session
+from repvgg_onnx.checks.session import (
+    CPU,
+    LEVELS,
+    ModelLike,
+    ProviderLike,
+    Session,
+    Source,
+    common_inputs,
+    loadable,
+    open_session,
+)
 from repvgg_onnx.errors import CheckError
 
 __all__ = ["OutputParity", "Parity", "normalized_error", "verify"]
@@ -108,7 +118,7 @@ def verify(
     labels: LabelsLike | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     tolerance: float | None = None,
-    provider: str = CPU,
+    provider: ProviderLike = CPU,
     threads: int = 0,
     custom_ops: Sequence[str | os.PathLike[str]] = (),
 ) -> Parity:
@@ -130,7 +140,7 @@ def verify(
         labels: the class of each row of ``inputs``, or path of an ``.npy`` file of them.
         seeds: one standard-normal feed each.
         tolerance: largest error that passes; by default it follows from the least precise type in ``before``.
-        provider: onnxruntime execution provider.
+        provider: onnxruntime execution provider, or its name and its options.
         threads: threads inside an operator; 0 lets onnxruntime decide.
         custom_ops: libraries of operators that onnxruntime itself lacks. Their code is run.
 

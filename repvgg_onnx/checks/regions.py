@@ -17,7 +17,7 @@ from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
 from repvgg_onnx.checks.parity import normalized_error
 from repvgg_onnx.checks.precision import tolerance_of
-from repvgg_onnx.checks.session import CPU, Array, Session, loadable, open_session
+from repvgg_onnx.checks.session import CPU, Array, ProviderLike, Session, loadable, open_session
 
 LEVEL = "ORT_DISABLE_ALL"
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
@@ -83,7 +83,7 @@ def check_regions(
     inputs: InputsLike | None = None,
     ranges: Ranges | None = None,
     seeds: Sequence[int] = (0,),
-    provider: str = CPU,
+    provider: ProviderLike = CPU,
     threads: int = 0,
     custom_ops: Sequence[str | os.PathLike[str]] = (),
 ) -> tuple[RegionParity, ...]:
@@ -96,7 +96,7 @@ def check_regions(
         inputs: further values to feed, as for verify().
         ranges: smallest and largest values of inputs that are drawn, as for verify().
         seeds: one standard-normal feed each.
-        provider: onnxruntime execution provider.
+        provider: onnxruntime execution provider, or its name and its options.
         threads: threads inside an operator; 0 lets onnxruntime decide.
         custom_ops: as for verify().
 
@@ -134,7 +134,11 @@ def _record(session: Session, feed: Feed) -> Mapping[str, Array]:
 
 
 def _compare(
-    piece: Piece, recorded: Sequence[tuple[Feed, Mapping[str, Array]]], tolerance: float, provider: str, threads: int
+    piece: Piece,
+    recorded: Sequence[tuple[Feed, Mapping[str, Array]]],
+    tolerance: float,
+    provider: ProviderLike,
+    threads: int,
 ) -> RegionParity:
     with loadable(piece.model) as source:
         session = open_session(source, level=LEVEL, provider=provider, threads=threads)

@@ -22,6 +22,8 @@ from repvgg_onnx.shapes import Axis
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 Source = str | bytes
+ProviderLike = str | tuple[str, Mapping[str, str]]
+"""Name of an onnxruntime execution provider, or the name and its options, as ``InferenceSession`` takes them."""
 Array = npt.NDArray[Any]
 
 CPU = "CPUExecutionProvider"
@@ -119,7 +121,7 @@ def open_session(
     source: Source,
     *,
     level: str,
-    provider: str = CPU,
+    provider: ProviderLike = CPU,
     threads: int = 0,
     custom_ops: Sequence[str | os.PathLike[str]] = (),
 ) -> Session:
@@ -128,25 +130,37 @@ def open_session(
     Args:
         source: path of the model, or its bytes.
         level: a key of LEVELS.
-        provider: onnxruntime execution provider.
+        provider: onnxruntime execution provider, with its options or without.
         threads: threads inside an operator; 0 lets onnxruntime decide.
         custom_ops: libraries of operators that onnxruntime itself lacks. Their code is run.
 
     Raises:
-        CheckError: the provider is not available, or a library cannot be loaded.
+        CheckError: the provider is not available or does not take the options, or a library cannot be loaded.
         ModelError: onnxruntime cannot load the model.
     """
-    _require_provider(provider)
+    name, settings = provider_parts(provider)
+    _require_provider(name, settings)
     options = _options(level, threads)
     for library in custom_ops:
         _register(options, library)
     try:
-        inner = onnxruntime.InferenceSession(source, options, providers=[provider], enable_fallback=0)
+        inner = onnxruntime.InferenceSession(source, options, providers=[(name, settings)], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ModelError(f"onnxruntime cannot load the model: {_one_line(error)}") from error
-    if provider not in inner.get_providers():
-        raise CheckError(f"provider {provider} is installed but could not be started")
+        raise ModelError(f"onnxruntime cannot load the model{_with(settings)}: {_one_line(error)}") from error
+    if name not in inner.get_providers():
+        raise CheckError(f"provider {name} is installed but could not be started{_with(settings)}")
     return Session(inner)
+
+
+def provider_parts(provider: ProviderLike) -> tuple[str, dict[str, str]]:
+    """Name of a provider and its options.
+
+    Example:
+        >>> provider_parts("CUDAExecutionProvider"), provider_parts(("CUDAExecutionProvider", {"device_id": "1"}))
+        (('CUDAExecutionProvider', {}), ('CUDAExecutionProvider', {'device_id': '1'}))
+    """
+    name, settings = (provider, {}) if isinstance(provider, str) else provider
+    return name, {key: str(value) for key, value in settings.items()}
 
 
 def common_inputs(*sessions: Session) -> dict[str, TensorSpec]:
@@ -173,10 +187,17 @@ def _merged(one: TensorSpec, two: TensorSpec) -> TensorSpec:
     return TensorSpec(one.name, one.type, tuple(shape))
 
 
-def _require_provider(provider: str) -> None:
+def _require_provider(name: str, settings: Mapping[str, str]) -> None:
     available = onnxruntime.get_available_providers()
-    if provider not in available:
-        raise CheckError(f"provider {provider!r} is not available: this onnxruntime has {', '.join(available)}")
+    if name not in available:
+        raise CheckError(f"provider {name!r} is not available: this onnxruntime has {', '.join(available)}")
+    if name == CPU and settings:  # onnxruntime would ignore them without a word
+        raise CheckError(f"provider {CPU} takes no options, so {', '.join(settings)} cannot be set")
+
+
+def _with(settings: Mapping[str, str]) -> str:
+    """What a message about a provider says of its options."""
+    return " with the provider options " + ", ".join(f"{k}={v}" for k, v in settings.items()) if settings else ""
 
 
 def _options(level: str, threads: int) -> onnxruntime.SessionOptions:

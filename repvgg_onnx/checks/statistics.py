@@ -56,6 +56,13 @@ class Ratio:
         return "slower" if self.high < 1 else "not distinguishable"
 
     @property
+    def stated(self) -> tuple[float, float, float]:
+        """The factor and the ends of its interval as one says them: of a slower model, how many times slower."""
+        if self.verdict == "slower":
+            return 1 / self.speedup, 1 / self.high, 1 / self.low
+        return self.speedup, self.low, self.high
+
+    @property
     def half_width(self) -> float:
         """Half the interval, relative to the speedup."""
         return (self.high - self.low) / 2 / self.speedup

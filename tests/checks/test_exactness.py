@@ -32,7 +32,7 @@ def test_the_table_has_a_line_for_each_network_and_the_code_follows_the_median(e
         assert 1e-9 < fused < 1e-5
         assert ratio == pytest.approx(fused / original, rel=0.1)
         assert 1e-9 < fold < original
-    pattern = r"median ratio (\d\.\d\d); fused at least as close in \d of 2 networks, the fold itself in 2"
+    pattern = r"median ratio (\d\.\d\d); fused at least as close in \d of 2 networks, the fold itself in 2 of 2"
     median = re.fullmatch(pattern, verdict)[1]
     assert code == (0 if float(median) < 1 else 1)
 
@@ -48,7 +48,7 @@ def test_a_fold_that_is_itself_farther_than_the_original_fails(exactness):
     near, far = exactness.Distance("near", 1e-7, 9e-8, 1e-8), exactness.Distance("far", 1e-7, 9e-8, 2e-7)
     assert exactness.judged([near])[1]
     assert exactness.judged([near, far]) == (
-        "median ratio 0.90; fused at least as close in 2 of 2 networks, the fold itself in 1",
+        "median ratio 0.90; fused at least as close in 2 of 2 networks, the fold itself in 1 of 2",
         False,
     )
 

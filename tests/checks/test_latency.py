@@ -1,11 +1,9 @@
-import gc
-
 import numpy as np
 import onnxruntime
 import pytest
 
-from repvgg_onnx.checks.latency import Conditions, Latency, benchmark, race
-from repvgg_onnx.checks.statistics import Timing, paired_ratio
+from repvgg_onnx.checks.latency import Conditions, Latency, benchmark, benchmark_models, require_batches
+from repvgg_onnx.checks.statistics import Ratio, Timing
 from repvgg_onnx.errors import CheckError, ModelError
 from tests.checks.models import BFLOAT16, model, relu_block
 
@@ -41,7 +39,7 @@ def test_a_benchmark_reports_samples_and_conditions():
     assert (result.conditions.level, result.conditions.threads) == ("ORT_ENABLE_ALL", 1)
     total = sum(result.before.samples_ns) + sum(result.after.samples_ns)
     assert result.conditions.seconds == pytest.approx(total / 1e9)
-    assert result.sentence.endswith(f"{result.pairs} pairs in {result.conditions.sessions} sessions")
+    assert result.sentence.endswith(f"{result.pairs} pairs in {result.conditions.opened}")
 
 
 def test_the_users_first_batch_is_what_runs(tmp_path):
@@ -73,78 +71,6 @@ def test_models_that_cannot_be_compared_are_refused():
         benchmark(gather, gather, shapes={"i": (40,)})
 
 
-def test_a_race_makes_every_model_afresh_for_each_leg_and_runs_all_in_every_round():
-    made, order = [], []
-
-    def maker(index):
-        made.append(index)
-        return lambda: order.append(index)
-
-    legs = race([lambda index=index: maker(index) for index in range(3)], seconds=SHORT)
-    assert all(leg.shape[1] == 3 and len(leg) >= 6 and leg.dtype == np.int64 for leg in legs)
-    assert sorted(made) == sorted([0, 1, 2] * len(legs))
-    assert len({tuple(made[start : start + 3]) for start in range(0, len(made), 3)}) > 1
-    tail = order[-3 * len(legs[-1]) :]
-    rounds = [tuple(tail[start : start + 3]) for start in range(0, len(tail), 3)]
-    assert {tuple(sorted(one)) for one in rounds} == {(0, 1, 2)}
-    assert len(set(rounds)) == 6
-
-
-def test_a_race_of_slow_models_is_one_leg_of_six_rounds(monkeypatch):
-    now = [0]
-
-    def slow():
-        now[0] += 10**9
-
-    monkeypatch.setattr("repvgg_onnx.checks.latency.perf_counter_ns", lambda: now[0] + 1)
-    monkeypatch.setattr("repvgg_onnx.checks.latency._leg_count", lambda runs, seconds, making_s: 1)
-    (leg,) = race([lambda: slow, lambda: slow], seconds=3.0)
-    assert leg.tolist() == [[10**9, 10**9]] * 6
-
-
-def test_a_race_ends_half_way_when_the_ratio_is_known(monkeypatch):
-    now = [0]
-
-    def take(ns):
-        now[0] += ns
-
-    def maker(ns):
-        take(10**6)
-        return lambda: take(ns)
-
-    monkeypatch.setattr("repvgg_onnx.checks.latency.perf_counter_ns", lambda: now[0])
-    legs = race([lambda: maker(2 * 10**6), lambda: maker(10**6)], seconds=30.0)
-    assert [leg.shape for leg in legs] == [(250, 2)] * 10
-    ratio = paired_ratio(legs)
-    assert ratio.speedup == pytest.approx(2)
-    assert ratio.verdict == "faster"
-
-
-def test_a_race_goes_on_while_the_ratio_is_doubtful(monkeypatch):
-    now = [0]
-    rng = np.random.default_rng(0)
-
-    def run():
-        now[0] += int(rng.integers(10**6, 10**7))
-
-    monkeypatch.setattr("repvgg_onnx.checks.latency.perf_counter_ns", lambda: now[0] + 1)
-    monkeypatch.setattr("repvgg_onnx.checks.latency._leg_count", lambda runs, seconds, making_s: 20)
-    assert len(race([lambda: run] * 2, seconds=5.0)) == 20
-
-
-@pytest.mark.parametrize("enabled", [True, False])
-def test_a_race_leaves_garbage_collection_as_it_was(enabled):
-    seen = []
-    was = gc.isenabled()
-    try:
-        (gc.enable if enabled else gc.disable)()
-        race([lambda: lambda: seen.append(gc.isenabled())] * 2, seconds=0.01)
-        assert gc.isenabled() == enabled
-        assert set(seen) == {False}
-    finally:
-        (gc.enable if was else gc.disable)()
-
-
 @pytest.mark.parametrize(
     ("result", "sentence"),
     [
@@ -164,19 +90,119 @@ def test_a_race_leaves_garbage_collection_as_it_was(enabled):
             "onnxruntime 1.31 ENABLE_ALL CUDAExecutionProvider, default threads, 1x3x224x320, "
             "200 pairs in 10 sessions",
         ),
+        (
+            latency(1.25, 1.2, 1.3, "faster", provider="CUDAExecutionProvider", provider_options={"device_id": "1"}),
+            "1.25x faster (95% CI 1.20-1.30), onnxruntime 1.31 ENABLE_ALL CUDAExecutionProvider, device_id=1, "
+            "1 thread, 1x3x224x320, 200 pairs in 10 sessions",
+        ),
+        (
+            latency(1.25, 1.2, 1.3, "faster", isolated=True),
+            "1.25x faster (95% CI 1.20-1.30), onnxruntime 1.31 ENABLE_ALL, 1 thread, 1x3x224x320, "
+            "200 pairs in 10 sessions, each in a process of its own",
+        ),
     ],
 )
 def test_the_sentence_tells_verdict_doubt_and_conditions(result, sentence):
     assert result.sentence == sentence
 
 
-def test_a_race_keeps_to_its_time_when_runs_turn_out_slower(monkeypatch):
-    now = [0]
+def test_the_batch_is_axis_0_of_the_first_input():
+    assert conditions(shapes={"x": (8, 3, 5, 7), "scale": (2,)}).batch == 8
+    assert conditions(shapes={"scale": (), "x": (8, 3)}).batch == 1
+    assert conditions(shapes={}).batch == 1
 
-    def run():
-        now[0] += 10**9
 
-    monkeypatch.setattr("repvgg_onnx.checks.latency.perf_counter_ns", lambda: now[0])
-    monkeypatch.setattr("repvgg_onnx.checks.latency._leg_count", lambda runs, seconds, making_s: 5)
-    legs = race([lambda: run] * 2, seconds=20.0)
-    assert [len(leg) for leg in legs] == [6, 6]
+def test_several_models_are_compared_with_the_first():
+    found = benchmark_models([relu_block()] * 3, shapes={"x": (2, 4, 5, 7)}, seconds=SHORT)
+    assert len(found.models) == 3
+    assert found.models[0].ratio == Ratio(1.0, 1.0, 1.0)
+    for index, model_ in enumerate(found.models):
+        columns = np.concatenate(found.legs)[:, index]
+        assert model_.timing.samples_ns == tuple(columns.tolist())
+        assert model_.throughput == pytest.approx(2 * 1e9 / model_.timing.median_ns)
+        assert len(model_.creation_ns) == len(found.legs) == found.conditions.sessions
+        assert 0 < min(model_.creation_ns) <= model_.creation_median_ns <= max(model_.creation_ns)
+        assert model_.footprint is None
+        assert model_.ratio.low <= model_.ratio.speedup <= model_.ratio.high
+    assert found.rounds == len(found.models[0].timing.samples_ns) >= 6
+    pair = found.latency(2)
+    assert (pair.before, pair.after) == (found.models[0].timing, found.models[2].timing)
+    assert (pair.speedup, pair.low, pair.high) == (
+        found.models[2].ratio.speedup,
+        found.models[2].ratio.low,
+        found.models[2].ratio.high,
+    )
+    assert pair.pairs == found.rounds
+
+
+def test_a_benchmark_is_one_of_two_models(monkeypatch):
+    seen = []
+
+    def spy(models, **options):
+        seen.append((models, options))
+        return benchmark_models(models, **options)
+
+    monkeypatch.setattr("repvgg_onnx.checks.latency.measuring.benchmark_models", spy)
+    one, two = relu_block(), relu_block()
+    benchmark(one, two, seconds=SHORT, threads=2, seed=3)
+    ((models, options),) = seen
+    assert models == (one, two)
+    assert (options["threads"], options["seed"], options["seconds"]) == (2, 3, SHORT)
+
+
+def test_one_model_alone_has_no_ratio_to_others():
+    (found,) = benchmark_models([relu_block()], seconds=SHORT).models
+    assert found.ratio == Ratio(1.0, 1.0, 1.0)
+    assert found.timing.median_ns > 0
+
+
+def test_no_model_is_refused():
+    with pytest.raises(CheckError, match="no model"):
+        benchmark_models([])
+
+
+def test_a_batch_is_axis_0_of_every_input():
+    two = model(
+        "g (float[N,4] x, float[M,2,3] z, float w) => (float[N,4] y, float[M,2,3] u, float v) "
+        "{ y = Relu(x) u = Relu(z) v = Neg(w) }"
+    )
+    found = benchmark_models([two], batch=6, shapes={"z": (3, 2, 3)}, seconds=SHORT)
+    assert found.conditions.shapes == {"x": (6, 4), "z": (6, 2, 3), "w": ()}
+    assert found.conditions.batch == 6
+
+
+def test_a_batch_takes_its_rows_from_the_users_inputs():
+    rows = np.arange(4 * 4 * 5 * 7, dtype=np.float32).reshape(4, 4, 5, 7)
+    found = benchmark_models([relu_block()], batch=2, inputs={"x": rows}, seconds=SHORT)
+    assert found.conditions.shapes == {"x": (2, 4, 5, 7)}
+
+
+def test_a_fixed_batch_is_refused_with_what_to_do():
+    fixed = model("g (float[2,4] x) => (float[2,4] y) { y = Relu(x) }")
+    assert benchmark_models([fixed], batch=2, seconds=SHORT).conditions.batch == 2
+    for check in (
+        lambda: benchmark_models([fixed], batch=3),
+        lambda: require_batches([fixed], (2, 3)),
+    ):
+        with pytest.raises(CheckError, match=r"fixes the batch of input 'x' at 2, so it cannot run with 3: export"):
+            check()
+    require_batches([fixed, fixed], (2,))
+
+
+def test_the_memory_of_every_model_is_asked_for_in_a_process_of_its_own():
+    small = model("g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }")
+    large = model(
+        "g (float[N,4] x) => (float[N,4] y) { z = MatMul(x, k) y = MatMul(z, l) }", {"k": (4, 2**21), "l": (2**21, 4)}
+    )
+    found = [benchmark_models([one], seconds=SHORT, memory=True).models[0].footprint for one in (small, large)]
+    assert all(footprint is not None and 0 < footprint.base_bytes <= footprint.peak_bytes for footprint in found)
+    assert found[1].added_bytes - found[0].added_bytes > 2 * 4 * 2**21 * 4
+
+
+def test_isolated_models_have_processes_of_their_own():
+    found = benchmark_models([relu_block()], batch=3, seconds=0.01, isolate=True)
+    assert found.conditions.isolated
+    assert found.conditions.sessions == len(found.legs) >= 6
+    assert all(leg.shape[1] == 1 and leg.min() > 0 for leg in found.legs)
+    assert all(len(one.creation_ns) == len(found.legs) for one in found.models)
+    assert all(one.footprint is not None for one in found.models)

@@ -4,67 +4,17 @@ import weakref
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
-from onnx import numpy_helper
 
 from repvgg_onnx.checks import parity as parity_module
-from repvgg_onnx.checks.agreement import Accuracy, Agreement
-from repvgg_onnx.checks.parity import Parity, normalized_error, verify
+from repvgg_onnx.checks.parity import Parity, verify
 from repvgg_onnx.checks.session import open_session
 from repvgg_onnx.errors import CheckError, ModelError
 from tests.checks.models import model, perturbed, relu_block, without
-
-FINITE = arrays(np.float64, array_shapes(max_dims=3), elements=st.floats(-1e6, 1e6))
 
 
 def only(parity: Parity):
     (output,) = parity.outputs
     return output
-
-
-# Normalized error
-
-
-@given(FINITE)
-def test_an_array_has_no_error_to_itself(a):
-    assert normalized_error(a, a.copy()) == 0
-
-
-@given(FINITE, st.floats(1e-6, 10))
-def test_the_error_of_a_scaled_array_is_the_relative_change(a, change):
-    if np.abs(a).max() < 1e-6:
-        return
-    assert normalized_error(a, a * (1 + change)) == pytest.approx(change, rel=1e-6)
-
-
-def test_the_error_is_relative_to_the_largest_element_of_the_first():
-    assert normalized_error(np.array([8.0, 0.0]), np.array([8.0, 2.0])) == 0.25
-    assert normalized_error(np.array([2.0, 0.0]), np.array([2.0, 8.0])) == 4
-
-
-def test_zeros():
-    zeros, ones = np.zeros(3), np.ones(3)
-    assert normalized_error(zeros, zeros) == 0
-    assert normalized_error(zeros, ones) == math.inf
-    assert normalized_error(ones, zeros) == 1
-    assert normalized_error(np.zeros((0, 4)), np.zeros((0, 4))) == 0
-
-
-def test_nan_and_infinity_are_equal_in_the_same_places_only():
-    a = np.array([np.nan, np.inf, -np.inf, 4.0])
-    assert normalized_error(a, a.copy()) == 0
-    assert normalized_error(a, np.array([np.nan, np.inf, -np.inf, 5.0])) == 0.25
-    for index, value in ((0, 1.0), (1, -np.inf), (2, np.nan), (3, np.nan), (3, np.inf)):
-        b = a.copy()
-        b[index] = value
-        assert normalized_error(a, b) == math.inf
-
-
-def test_half_precision_differences_do_not_overflow():
-    a = np.array([60000, 1], np.float16)
-    assert normalized_error(a, -a) == 2
 
 
 # Models
@@ -262,58 +212,6 @@ def test_integers_index_an_embedding():
     assert not verify(first, perturbed(first, "table", 1e-3), seeds=(0,)).passed
     with pytest.raises(CheckError, match="cannot run the model"):
         verify(model(text, {"table": (3, 6)}), first)
-
-
-# Classes
-
-CLASSES = "g (float[N,4] x) => (float[N,6] y, float[N] z) { y = MatMul(x, kernel) z = ReduceSum<keepdims = 0>(y, one) }"
-CLASS_WEIGHTS = {"kernel": (4, 6), "one": np.array([1])}
-
-
-def classifier() -> onnx.ModelProto:
-    return model(CLASSES, CLASS_WEIGHTS)
-
-
-def rows(count: int) -> np.ndarray:
-    return np.random.default_rng(3).standard_normal((count, 4)).astype(np.float32)
-
-
-def right_classes(x: np.ndarray) -> np.ndarray:
-    return (x @ numpy_helper.to_array(classifier().graph.initializer[0])).argmax(axis=1)
-
-
-def test_agreement_is_counted_on_all_feeds_where_none_is_the_users():
-    (agreement,) = verify(classifier(), classifier(), shapes={"x": (5, 4)}, seeds=(0, 1)).agreements
-    assert agreement == Agreement("y", 15, 15, Accuracy(), Accuracy())
-
-
-def test_agreement_and_accuracy_are_counted_on_the_users_rows_once():
-    x = rows(40)
-    labels = right_classes(x)
-    labels[:10] = (labels[:10] + 1) % 6
-    (agreement,) = verify(classifier(), classifier(), inputs={"x": x, "labels": labels}).agreements
-    assert (agreement.rows, agreement.same) == (40, 40)
-    assert agreement.before == agreement.after
-    assert (agreement.before.rows, agreement.before.top1) == (40, 30)
-    assert 30 < agreement.before.top5 <= 40
-
-
-def test_a_model_that_chooses_other_classes_is_seen_to():
-    x = rows(40)
-    arguments = {"inputs": {"x": x}, "labels": right_classes(x), "seeds": (0,)}
-    (agreement,) = verify(classifier(), perturbed(classifier(), "kernel", 2.0), **arguments).agreements
-    assert agreement.before.top1 == 40
-    assert agreement.after.top1 == agreement.same < 40
-
-
-def test_outputs_that_are_no_logits_have_no_agreement():
-    assert verify(relu_block(), relu_block(), seeds=(0,)).agreements == ()
-
-
-def test_labels_that_are_for_nothing_are_refused():
-    x = np.ones((3, 4, 5, 7), np.float32)
-    with pytest.raises(CheckError, match="labels are given, but no output"):
-        verify(relu_block(), relu_block(), inputs={"x": x}, labels=np.arange(3), seeds=())
 
 
 # Memory

@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import onnx
 import pytest
 
 from repvgg_onnx.checks import session as session_module
-from repvgg_onnx.checks.session import LEVELS, common_inputs, loadable, open_session
+from repvgg_onnx.checks.session import CPU, LEVELS, common_inputs, loadable, open_session
 from repvgg_onnx.errors import CheckError, ModelError
 from tests.checks.models import BFLOAT16, model, relu_block
 
@@ -96,6 +98,43 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 def test_an_absent_provider_is_refused_with_what_there_is():
     with pytest.raises(CheckError, match=r"'NoSuchProvider' is not available.*CPUExecutionProvider"):
         open_session(relu_block().SerializeToString(), level=LEVEL, provider="NoSuchProvider")
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """An onnxruntime with another provider, which runs nothing; what its sessions were opened with."""
+    opened_with = []
+
+    def session(source, options, *, providers, enable_fallback):
+        opened_with.append(providers)
+        ((name, settings),) = providers
+        if "unheard" in settings:
+            raise RuntimeError("Unknown provider option: unheard")
+        started = [name] if settings.get("device_id") != "9" else []
+        return SimpleNamespace(get_inputs=list, get_outputs=list, get_providers=lambda: [*started, "Fallback"])
+
+    monkeypatch.setattr(session_module.onnxruntime, "get_available_providers", lambda: ["OtherProvider", "CPU"])
+    monkeypatch.setattr(session_module.onnxruntime, "InferenceSession", session)
+    return opened_with
+
+
+def test_a_provider_gets_its_options_as_text(elsewhere):
+    for provider in ("OtherProvider", ("OtherProvider", {"device_id": 1, "path": "a=b"})):
+        open_session(b"", level=LEVEL, provider=provider)
+    assert elsewhere == [[("OtherProvider", {})], [("OtherProvider", {"device_id": "1", "path": "a=b"})]]
+
+
+def test_options_that_a_provider_does_not_take_are_in_the_message(elsewhere):
+    words = "cannot load the model with the provider options unheard=1: Unknown provider option: unheard$"
+    with pytest.raises(ModelError, match=words):
+        open_session(b"", level=LEVEL, provider=("OtherProvider", {"unheard": "1"}))
+    with pytest.raises(CheckError, match=r"could not be started with the provider options device_id=9$"):
+        open_session(b"", level=LEVEL, provider=("OtherProvider", {"device_id": "9"}))
+
+
+def test_the_cpu_takes_no_options():
+    with pytest.raises(CheckError, match="takes no options, so use_arena, other cannot be set"):
+        open_session(relu_block().SerializeToString(), level=LEVEL, provider=(CPU, {"use_arena": "0", "other": "1"}))
 
 
 def test_a_run_that_fails_says_so_in_one_line(capfd):

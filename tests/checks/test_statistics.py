@@ -110,3 +110,15 @@ def test_more_observations_narrow_the_bootstrap_interval():
     widths = [np.ptp(bootstrap_interval([rng.normal(0, 1, count)])) for count in (20, 2000)]
     assert widths[1] < widths[0] / 4
     assert bootstrap_interval([np.full(6, 2.5)]) == (2.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "stated"),
+    [
+        (Ratio(2.0, 1.6, 2.5), (2.0, 1.6, 2.5)),
+        (Ratio(0.5, 0.4, 0.8), (2.0, 1.25, 2.5)),
+        (Ratio(0.9, 0.8, 1.25), (0.9, 0.8, 1.25)),
+    ],
+)
+def test_a_slower_model_is_said_to_be_so_many_times_slower(ratio, stated):
+    assert ratio.stated == pytest.approx(stated)

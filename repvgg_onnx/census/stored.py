@@ -12,9 +12,10 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 
-_FLOATING = frozenset(
+FLOATING = frozenset(
     value for name, value in TensorProto.DataType.items() if name.startswith(("FLOAT", "BFLOAT", "DOUBLE"))
 )
+"""Data types whose elements are parameters."""
 _STANDARD_DOMAINS = ("", "ai.onnx")
 
 
@@ -56,8 +57,8 @@ def census(model: onnx.ModelProto) -> Census:
     bodies = list(_bodies(model))
     tensors = [tensor for body in bodies for tensor in _tensors(body)]
     return Census(
-        nodes_by_op=dict(sorted(Counter(_operator(node) for body in bodies for node in body.node).items())),
-        parameters=sum(math.prod(tensor.dims) for tensor in tensors if tensor.data_type in _FLOATING),
+        nodes_by_op=dict(sorted(Counter(operator_of(node) for body in bodies for node in body.node).items())),
+        parameters=sum(math.prod(tensor.dims) for tensor in tensors if tensor.data_type in FLOATING),
         tensor_bytes=sum(math.prod(tensor.dims) * _item_bytes(tensor.data_type) for tensor in tensors),
     )
 
@@ -96,7 +97,7 @@ def _constant_value(attribute: onnx.AttributeProto) -> onnx.TensorProto:
     return TensorProto(data_type=TensorProto.FLOAT if number else TensorProto.UNDEFINED, dims=dims)
 
 
-def _operator(node: onnx.NodeProto) -> str:
+def operator_of(node: onnx.NodeProto) -> str:
     """Operator of a node, with its domain where that is not the standard one."""
     return node.op_type if node.domain in _STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
 

@@ -1,0 +1,101 @@
+"""Multiply-adds of the operators that multiply by a kernel or a matrix."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import helper
+
+Shape: TypeAlias = tuple[int, ...]
+Counter: TypeAlias = Callable[[Mapping[str, Any], Sequence[Shape], Shape], int]
+
+
+def multiply_adds(node: onnx.NodeProto, inputs: Sequence[Shape], output: Shape) -> int:
+    """Multiply-adds of a node of ONNX's own domain; 0 for an operator without products.
+
+    Args:
+        node: not changed.
+        inputs: shape of each input; of one that is left out, any.
+        output: shape of the first output that is there.
+
+    Raises:
+        IndexError, ValueError: the shapes do not fit the operator.
+    """
+    counter = _COUNTERS.get(node.op_type)
+    return counter(_attributes(node), inputs, output) if counter else 0
+
+
+def winograd_multiplications(node: onnx.NodeProto, inputs: Sequence[Shape], macs: int) -> int:
+    """Multiplications of a node where 3x3 convolutions of stride 1 and dilation 1 run by F(2x2, 3x3).
+
+    Args:
+        node: not changed.
+        inputs: shape of each input.
+        macs: its multiply-adds.
+    """
+    if node.op_type not in _KERNEL_INPUT or inputs[_KERNEL_INPUT[node.op_type]][2:] != (3, 3):
+        return macs
+    attributes = _attributes(node)
+    steps = (*attributes.get("strides", ()), *attributes.get("dilations", ()))
+    return macs * 4 // 9 if set(steps) <= {1} else macs
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _conv(kernel_input: int) -> Counter:
+    """Every output element is a sum over a window: its kernel is c_out  c_in/group  *k."""
+    return lambda _, inputs, output: math.prod(output) * math.prod(inputs[kernel_input][1:])
+
+
+def _conv_transpose(_: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
+    """Every input element is spread over a window: its kernel is c_in  c_out/group  *k."""
+    return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+
+
+def _gemm(attributes: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
+    return math.prod(output) * inputs[0][0 if attributes.get("transA") else 1]
+
+
+def _matmul(_: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
+    return math.prod(output) * inputs[0][-1]
+
+
+def _einsum(attributes: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
+    """One product for each value of all indices together, and for each factor after the first."""
+    equation = attributes["equation"].decode().replace(" ", "")
+    sizes: dict[str, int] = {}
+    broadcast: list[Shape] = []
+    for term, shape in zip(equation.partition("->")[0].split(","), inputs, strict=True):
+        head, dots, tail = term.partition("...")
+        free = len(shape) - len(head) - len(tail) if dots else 0
+        broadcast.append(shape[len(head) : len(head) + free])
+        sizes.update(zip(head + tail, shape[: len(head)] + shape[len(head) + free :], strict=True))
+    return math.prod(sizes.values()) * math.prod(np.broadcast_shapes(*broadcast)) * (len(inputs) - 1)
+
+
+def _recurrent(_: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
+    """Both matrices of every direction for each of the steps; the input is steps  n  c or n  steps  c."""
+    return math.prod(inputs[0][:2]) * (math.prod(inputs[1]) + math.prod(inputs[2]))
+
+
+def _attention(_: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
+    """Each query with every key, and each score with every value; past keys stand in the fifth input."""
+    past = inputs[4][-2] if len(inputs) > 4 and inputs[4] else 0
+    return (math.prod(inputs[0]) + math.prod(output)) * (inputs[1][-2] + past)
+
+
+_KERNEL_INPUT = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+_COUNTERS: dict[str, Counter] = {
+    **{op_type: _conv(index) for op_type, index in _KERNEL_INPUT.items()},
+    **dict.fromkeys(("MatMul", "MatMulInteger", "QLinearMatMul"), _matmul),
+    **dict.fromkeys(("RNN", "GRU", "LSTM"), _recurrent),
+    "DeformConv": _conv(1),
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _gemm,
+    "Einsum": _einsum,
+    "Attention": _attention,
+}

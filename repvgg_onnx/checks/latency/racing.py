@@ -1,0 +1,125 @@
+"""Models that run in turns, in legs with fresh sessions, until their ratios are known or the time is up."""
+
+import gc
+from collections.abc import Callable, Sequence
+from time import perf_counter_ns
+
+import numpy as np
+import numpy.typing as npt
+
+from repvgg_onnx.checks.statistics import MIN_PAIRS, RESOLUTION, Samples, bootstrap_interval, paired_ratio
+
+MAX_LEGS = 20
+ENOUGH_LEGS = 10
+"""Legs that do if every interval is narrow by then; looked at once, since to look again and again favours luck."""
+MAX_ROUNDS_OF_LEG = 250
+NARROW = 2 * RESOLUTION
+"""Half-width of an interval, relative to the ratio or to the median, that needs no more legs: 1 %."""
+WARM_UP_SHARE = 0.1
+
+_OPENING_SHARE = 0.5  # of the time allowed may go, on top of it, into opening sessions
+_PADDING_SIZES = (64, 200_000)  # bytes of a block
+_PADDING_COUNT = (1, 32)  # blocks before a session is opened
+
+Run = Callable[[], object]
+Padding = npt.NDArray[np.uint8]
+
+
+def race(makers: Sequence[Callable[[], Run]], *, seconds: float, seed: int = 0) -> list[Samples]:
+    """Latencies in nanoseconds of each leg, rounds x models: a round runs every model once, in random order.
+
+    A leg makes everything afresh. There are up to twenty, as long as making takes no more than half of ``seconds`` and
+    every leg has time for six rounds; ten do when the interval of every model's ratio to the first, or of the only
+    model's own median, is narrow then.
+
+    Args:
+        makers: for each model, what makes it ready and returns the call to time.
+        seconds: bound of the timed part; one leg of six rounds is run in any case.
+        seed: seed of the orders and of the intervals.
+    """
+    rng = np.random.default_rng(seed)
+    legs: list[Samples] = []
+    count = MAX_LEGS
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        while not (legs and is_over(legs, count, seconds)):
+            started = perf_counter_ns()
+            runs, _padding = _make(makers, rng)
+            making_s = (perf_counter_ns() - started) / 1e9
+            count = count if legs else _leg_count(runs, seconds, making_s)
+            legs.append(_leg(runs, seconds / count, rng))
+    finally:
+        if collecting:
+            gc.enable()
+    return legs
+
+
+def is_over(legs: Sequence[Samples], count: int, seconds: float) -> bool:
+    """Whether enough is measured: as many legs as were planned, the time, or narrow intervals half way.
+
+    Args:
+        legs: what is measured so far, at least one leg.
+        count: legs that were planned.
+        seconds: bound of the sum of all samples.
+    """
+    timed_s = sum(float(leg.sum()) for leg in legs) / 1e9
+    return len(legs) >= count or timed_s >= seconds or (len(legs) == ENOUGH_LEGS and _is_narrow(legs))
+
+
+def _make(makers: Sequence[Callable[[], Run]], rng: np.random.Generator) -> tuple[list[Run], list[Padding]]:
+    """The calls to time, made in random order, and the padding that is to be kept as long as they are.
+
+    Without padding, sessions that are opened after others were closed fall on the same addresses in every leg, and one
+    model comes out up to 2 % faster than itself.
+
+    Source: Curtsinger and Berger, Stabilizer: Statistically Sound Performance Evaluation (2013).
+    """
+    made: dict[int, Run] = {}
+    padding: list[Padding] = []
+    for index in rng.permutation(len(makers)):
+        padding += [np.ones(size, np.uint8) for size in rng.integers(*_PADDING_SIZES, rng.integers(*_PADDING_COUNT))]
+        made[int(index)] = makers[index]()
+    return [made[index] for index in range(len(makers))], padding
+
+
+def _leg_count(runs: Sequence[Run], seconds: float, making_s: float) -> int:
+    """How many legs the time allows, judged by the first run of each model."""
+    started = perf_counter_ns()
+    for run in runs:
+        run()
+    round_s = (perf_counter_ns() - started) / 1e9
+    count = min(seconds / (MIN_PAIRS * round_s), _OPENING_SHARE * seconds / making_s, MAX_LEGS)
+    return max(int(count), 1)
+
+
+def _leg(runs: Sequence[Run], seconds: float, rng: np.random.Generator) -> Samples:
+    """Warm-up, then as many rounds as fit."""
+    started = perf_counter_ns()
+    while perf_counter_ns() - started < WARM_UP_SHARE * seconds * 1e9:
+        for run in runs:
+            run()
+    rounds: list[list[int]] = []
+    started = perf_counter_ns()
+    while len(rounds) < MIN_PAIRS or (len(rounds) < MAX_ROUNDS_OF_LEG and perf_counter_ns() - started < seconds * 1e9):
+        rounds.append(_one_round(runs, rng.permutation(len(runs))))
+    return np.array(rounds, np.int64)
+
+
+def _one_round(runs: Sequence[Run], order: Samples) -> list[int]:
+    latencies_ns = [0] * len(runs)
+    for index in order:
+        run = runs[index]
+        started = perf_counter_ns()
+        run()
+        latencies_ns[index] = perf_counter_ns() - started
+    return latencies_ns
+
+
+def _is_narrow(legs: Sequence[Samples]) -> bool:
+    """Whether every model's ratio to the first, or the only model's median, is known well enough."""
+    models = legs[0].shape[1]
+    if models == 1:
+        low, high = bootstrap_interval([np.log(leg[:, 0]) for leg in legs])
+        return (high - low) / 2 < NARROW
+    return all(paired_ratio(legs, second=other).half_width < NARROW for other in range(1, models))
