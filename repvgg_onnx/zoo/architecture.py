@@ -24,6 +24,7 @@ class Architecture:
         factory: ``module:function``; the module may import torch, so it is imported on use.
         options: keyword arguments of the factory beside ``deployed`` and ``num_classes``.
         input_shape: n  c  *size of the usual input.
+        num_classes: outputs of the usual classifier.
     """
 
     name: str
@@ -31,14 +32,16 @@ class Architecture:
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
     input_shape: tuple[int, ...] = (1, 3, 224, 224)
+    num_classes: int = 1000
 
-    def build(self, *, deployed: bool = False, num_classes: int = 1000) -> torch.nn.Module:
-        """The network in training mode, initialized from torch's current random state.
+    def build(self, *, deployed: bool = False, num_classes: int | None = None) -> torch.nn.Module:
+        """The network in training mode, initialized from torch's current random state; None for the usual classifier.
 
         Raises:
             ExtraMissingError: torch is not installed.
         """
-        return self._imported_factory()(deployed=deployed, num_classes=num_classes, **self.options)
+        outputs = self.num_classes if num_classes is None else num_classes
+        return self._imported_factory()(deployed=deployed, num_classes=outputs, **self.options)
 
     def _imported_factory(self) -> Callable[..., torch.nn.Module]:
         import_extra("torch")
@@ -55,7 +58,7 @@ class BlockNetwork(Architecture):
     form is computed from its training-time form, so that of one random state both compute the same.
     """
 
-    def build(self, *, deployed: bool = False, num_classes: int = 1000) -> torch.nn.Module:
+    def build(self, *, deployed: bool = False, num_classes: int | None = None) -> torch.nn.Module:
         """As of ``Architecture``; ``num_classes`` has no effect."""
         network = self._imported_factory()(**self.options)
         return deploy(network).float().train() if deployed else network

@@ -18,7 +18,7 @@ def build(
     *,
     deployed: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     seed: int = 0,
 ) -> torch.nn.Module:
     """The network called ``name`` in eval mode, float32, on the CPU.
@@ -27,7 +27,8 @@ def build(
         name: one of ``names()``.
         deployed: build the deployed form rather than the training-time form.
         checkpoint: a state dict of the form asked for, as ``torch.save`` wrote it; without one the weights are random.
-        num_classes: outputs of the classifier; the networks of a few blocks have none.
+        num_classes: outputs of the classifier, 1000 or what is usual by default; the networks of a few blocks have
+            none.
         seed: seed of the random weights; torch's own random state stays as it was.
 
     Raises:

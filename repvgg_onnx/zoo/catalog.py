@@ -6,6 +6,8 @@ its entries in ``NETWORKS``. A training-time module that has another deployed fo
 ``repvgg_onnx.zoo.blocks`` and a row in the table of its family.
 """
 
+from dataclasses import replace
+
 from repvgg_onnx.zoo.architecture import Architecture, BlockNetwork
 
 Shape = tuple[int, ...]
@@ -49,6 +51,51 @@ NETWORKS = (
     _repvgg("D2se", _D, 2.5, 5, squeeze_excite=True),
 )
 """Whole networks, with a classifier."""
+
+
+def _resnet(name: str, num_blocks: tuple[int, ...], block: str, summary: str) -> Architecture:
+    options = {"num_blocks": num_blocks, "block": block}
+    return Architecture(name, summary, "repvgg_onnx.zoo.baselines.resnet:resnet", options)
+
+
+def _b0_without(name: str, summary: str, *, identity: bool, pointwise: bool) -> Architecture:
+    """A row of table 6 of the paper."""
+    full = _repvgg("B0", _B, 1, 2.5)
+    return replace(
+        full, name=name, summary=summary, options={**full.options, "identity": identity, "pointwise": pointwise}
+    )
+
+
+def _pspnet(label: str, a: float, b: float, *, groups: int, fast: bool) -> Architecture:
+    """A row of table 8 of the paper, for images of a moderate size."""
+    return Architecture(
+        name=f"pspnet-repvgg-{label.lower()}{'-fast' if fast else ''}",
+        summary=f"PSPNet on RepVGG-{label}, {'the last five layers' if fast else 'the last two stages'} dilated",
+        factory="repvgg_onnx.zoo.baselines.pspnet:pspnet",
+        options={"num_blocks": _B, "width_multipliers": (a, b), "groups": groups, "fast": fast},
+        input_shape=(1, 3, 240, 240),
+        num_classes=19,  # those of Cityscapes
+    )
+
+
+BASELINES = (
+    _b0_without("repvgg-b0-plain", "RepVGG-B0 with the 3×3 branch alone", identity=False, pointwise=False),
+    _b0_without("repvgg-b0-identity", "RepVGG-B0 with 3×3 and identity branches", identity=True, pointwise=False),
+    _b0_without("repvgg-b0-1x1", "RepVGG-B0 with 3×3 and 1×1 branches", identity=False, pointwise=True),
+    _resnet("resnet-18", (2, 2, 2, 2), "basic", "ResNet-18"),
+    _resnet("resnet-34", (3, 4, 6, 3), "basic", "ResNet-34"),
+    _resnet("resnet-50", (3, 4, 6, 3), "bottleneck", "ResNet-50, stride 2 in the first 1×1 of a block"),
+    _resnet("resnet-101", (3, 4, 23, 3), "bottleneck", "ResNet-101, stride 2 in the first 1×1 of a block"),
+    _resnet("resnet-152", (3, 8, 36, 3), "bottleneck", "ResNet-152, stride 2 in the first 1×1 of a block"),
+    _resnet("resnext-50", (3, 4, 6, 3), "aggregated", "ResNeXt-50 (32×4d)"),
+    _resnet("resnext-101", (3, 4, 23, 3), "aggregated", "ResNeXt-101 (32×4d)"),
+    Architecture("vgg-16", "VGG-16, with three fully connected layers", "repvgg_onnx.zoo.baselines.vgg:vgg16"),
+    _pspnet("B1g2", 2, 4, groups=2, fast=False),
+    _pspnet("B1g2", 2, 4, groups=2, fast=True),
+    _pspnet("B2", 2.5, 5, groups=1, fast=False),
+    _pspnet("B2", 2.5, 5, groups=1, fast=True),
+)
+"""What the RepVGG paper compares with (tables 4, 5 and 6), and its networks for segmentation (table 8)."""
 
 _IMAGE: Shape = (1, 3, 20, 28)
 

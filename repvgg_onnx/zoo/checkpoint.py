@@ -23,7 +23,7 @@ def load_checkpoint(module: torch.nn.Module, path: str | os.PathLike[str]) -> No
     Raises:
         ModelError: the file cannot be read, holds no state dict, or its names or shapes are not those of ``module``.
     """
-    state = _state_dict(_read(path), path)
+    state = _state_dict(read_plain(path), path)
     wanted = {name: tensor.shape for name, tensor in module.state_dict().items() if not _is_counter(name)}
     found = {name: tensor.shape for name, tensor in state.items() if not _is_counter(name)}
     complaints = _complaints(wanted, found)
@@ -32,14 +32,20 @@ def load_checkpoint(module: torch.nn.Module, path: str | os.PathLike[str]) -> No
     module.load_state_dict(state)
 
 
-def _read(path: str | os.PathLike[str]) -> object:
+def read_plain(path: str | os.PathLike[str]) -> object:
+    """What ``torch.save`` wrote to ``path``: tensors, numbers, texts and containers of them, on the CPU.
+
+    Raises:
+        ExtraMissingError: torch is not installed.
+        ModelError: the file cannot be read, is damaged, or holds anything else.
+    """
     torch = import_extra("torch")
     try:
         with quiet():
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged or hostile pickle can raise anything
+        if isinstance(error, OSError) and error.filename is not None:  # it could not be opened
+            raise ModelError(f"{path}: {error.strerror}") from error
         raise ModelError(f"{path} is not a torch checkpoint of plain tensors") from error
 
 

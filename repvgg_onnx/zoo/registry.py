@@ -6,9 +6,9 @@ import difflib
 
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.zoo.architecture import Architecture
-from repvgg_onnx.zoo.catalog import BLOCKS, NETWORKS
+from repvgg_onnx.zoo.catalog import BASELINES, BLOCKS, NETWORKS
 
-_ARCHITECTURES = {entry.name: entry for entry in (*NETWORKS, *BLOCKS)}
+_ARCHITECTURES = {entry.name: entry for entry in (*NETWORKS, *BASELINES, *BLOCKS)}
 
 
 def names() -> tuple[str, ...]:

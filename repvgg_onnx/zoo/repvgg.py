@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,17 @@ class RepVGGBlock(nn.Module):
     """3×3 Conv→BN + 1×1 Conv→BN + BN of the input (where the shapes agree), squeeze-and-excite if asked, Relu.
 
     The deployed form is one 3×3 convolution with a bias in place of the three branches.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: of the 3×3 and of the 1×1.
+        dilation: of the 3×3.
+        groups: of the 3×3 and of the 1×1.
+        squeeze_excite: put squeeze-and-excite before the Relu.
+        identity: have the branch that keeps the input, where the shapes agree (table 6 of the paper leaves it out).
+        pointwise: have the branch with the 1×1 (likewise).
+        deployed: build the deployed form.
     """
 
     def __init__(
@@ -73,6 +85,8 @@ class RepVGGBlock(nn.Module):
         dilation: int = 1,
         groups: int = 1,
         squeeze_excite: bool = False,
+        identity: bool = True,
+        pointwise: bool = True,
         deployed: bool = False,
     ) -> None:
         super().__init__()
@@ -83,16 +97,19 @@ class RepVGGBlock(nn.Module):
         if deployed:
             self.rbr_reparam = nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups)
             return
-        has_identity = in_channels == out_channels and stride == 1
+        has_identity = identity and in_channels == out_channels and stride == 1
         self.rbr_identity = nn.BatchNorm2d(in_channels) if has_identity else None
-        self.rbr_dense = _conv_bn(in_channels, out_channels, size=3, stride=stride, dilation=dilation, groups=groups)
-        self.rbr_1x1 = _conv_bn(in_channels, out_channels, size=1, stride=stride, dilation=1, groups=groups)
+        branch = partial(_conv_bn, in_channels, out_channels, stride=stride, groups=groups)
+        self.rbr_dense = branch(size=3, dilation=dilation)
+        self.rbr_1x1 = branch(size=1, dilation=1) if pointwise else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps n  c_out  ceil(h/stride)  ceil(w/stride) of ``x``: n  c_in  h  w."""
         if self.deployed:
             return self.nonlinearity(self.se(self.rbr_reparam(x)))
-        total = self.rbr_dense(x) + self.rbr_1x1(x)
+        total = self.rbr_dense(x)
+        if self.rbr_1x1 is not None:
+            total = total + self.rbr_1x1(x)
         if self.rbr_identity is not None:
             total = total + self.rbr_identity(x)
         return self.nonlinearity(self.se(total))
@@ -100,8 +117,9 @@ class RepVGGBlock(nn.Module):
     def get_equivalent_kernel_bias(self) -> tuple[Tensor, Tensor]:
         """The kernel (c_out  c_in/group  3  3) and bias (c_out) of the sum of the branches of a training-time block."""
         kernel, bias = fold_batch_norm(self.rbr_dense.conv.weight, self.rbr_dense.bn)
-        pointwise, pointwise_bias = fold_batch_norm(self.rbr_1x1.conv.weight, self.rbr_1x1.bn)
-        kernel, bias = kernel + functional.pad(pointwise, (1, 1, 1, 1)), bias + pointwise_bias
+        if self.rbr_1x1 is not None:
+            pointwise, pointwise_bias = fold_batch_norm(self.rbr_1x1.conv.weight, self.rbr_1x1.bn)
+            kernel, bias = kernel + functional.pad(pointwise, (1, 1, 1, 1)), bias + pointwise_bias
         if self.rbr_identity is None:
             return kernel, bias
         skip = identity_kernel(self.in_channels, self.groups).to(kernel)
@@ -142,6 +160,8 @@ class RepVGG(nn.Module):
         in_channels: channels of the image.
         num_classes: outputs of the classifier.
         squeeze_excite: put squeeze-and-excite before every Relu.
+        identity: as of ``RepVGGBlock``.
+        pointwise: as of ``RepVGGBlock``.
         deployed: build the deployed form.
     """
 
@@ -155,6 +175,8 @@ class RepVGG(nn.Module):
         in_channels: int = 3,
         num_classes: int = 1000,
         squeeze_excite: bool = False,
+        identity: bool = True,
+        pointwise: bool = True,
         deployed: bool = False,
     ) -> None:
         super().__init__()
@@ -166,8 +188,10 @@ class RepVGG(nn.Module):
                     width if position else channels,
                     width,
                     stride=1 if position else stride,
-                    groups=_groups_of(layer + position, groups),
+                    groups=groups_of(layer + position, groups),
                     squeeze_excite=squeeze_excite,
+                    identity=identity,
+                    pointwise=pointwise,
                     deployed=deployed,
                 )
                 for position in range(depth)
@@ -186,9 +210,14 @@ class RepVGG(nn.Module):
         return self.linear(torch.flatten(self.gap(features), 1))
 
 
-def _groups_of(layer: int, groups: int) -> int:
+def groups_of(layer: int, groups: int) -> int:
     """The groups of a layer, counted from 1: every other layer from the third on is groupwise."""
     return groups if layer > 1 and layer % 2 else 1
+
+
+def widths_of(a: float, b: float) -> tuple[int, ...]:
+    """Channels of the five stages by table 2, of the width multipliers of table 3."""
+    return min(64, int(64 * a)), int(64 * a), int(128 * a), int(256 * a), int(512 * b)
 
 
 def repvgg(
@@ -199,15 +228,18 @@ def repvgg(
     squeeze_excite: bool,
     deployed: bool,
     num_classes: int,
+    identity: bool = True,
+    pointwise: bool = True,
 ) -> RepVGG:
     """A RepVGG of the paper for ImageNet: widths by table 2, stride 2 at the start of each of its five stages."""
-    a, b = width_multipliers
     return RepVGG(
         num_blocks,
-        widths=(min(64, int(64 * a)), int(64 * a), int(128 * a), int(256 * a), int(512 * b)),
+        widths=widths_of(*width_multipliers),
         strides=(2, 2, 2, 2, 2),
         groups=groups,
         num_classes=num_classes,
         squeeze_excite=squeeze_excite,
+        identity=identity,
+        pointwise=pointwise,
         deployed=deployed,
     )

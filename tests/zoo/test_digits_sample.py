@@ -73,14 +73,19 @@ def test_predict_without_a_model_says_how_to_call_it() -> None:
     assert done.stderr == "usage: predict.py MODEL.onnx [MODEL2.onnx]\n"
 
 
-def test_the_training_script_builds_the_committed_network(model: onnx.ModelProto) -> None:
+def test_the_training_script_builds_the_committed_network_and_data(
+    model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("sklearn")
-    train = runpy.run_path(str(DIGITS / "train.py"))
+    monkeypatch.syspath_prepend(str(DIGITS.parent / "train"))
+    script = runpy.run_path(str(DIGITS.parent / "train" / "bundled_digits.py"))
     shapes = {entry.name: tuple(entry.dims) for entry in model.graph.initializer}
-    module = {name: tuple(value.shape) for name, value in train["small_repvgg"]().state_dict().items()}
+    module = {name: tuple(value.shape) for name, value in script["small_repvgg"]().state_dict().items()}
     assert shapes.items() <= module.items()
-    held_out = np.load(DIGITS / "digits.npz")
-    _, _, images, labels = train["digits"]()
-    assert np.array_equal(images, held_out["image"])
-    assert np.array_equal(labels, held_out["labels"])
+    learned, learned_labels, images, labels = script["digits"]()
+    for file, expected in (("training.npz", (learned, learned_labels)), ("digits.npz", (images, labels))):
+        content = np.load(DIGITS / file)
+        assert np.array_equal(content["image"], expected[0])
+        assert np.array_equal(content["labels"], expected[1])
+    assert not {image.tobytes() for image in learned} & {image.tobytes() for image in images}

@@ -11,7 +11,7 @@ import pytest
 
 from repvgg_onnx.errors import CheckError, ExtraMissingError
 from repvgg_onnx.zoo import Architecture, architecture, blocks, build, describe, export, names, perturb_statistics
-from repvgg_onnx.zoo.catalog import BLOCKS
+from repvgg_onnx.zoo.catalog import BASELINES, BLOCKS
 
 NETWORKS = (
     "repvgg-a0", "repvgg-a1", "repvgg-a2", "repvgg-b0", "repvgg-b1", "repvgg-b1g2", "repvgg-b1g4",
@@ -21,7 +21,7 @@ NETWORKS = (
 
 def test_names_are_in_listing_order_networks_first() -> None:
     assert names()[: len(NETWORKS)] == NETWORKS
-    assert names()[len(NETWORKS) :] == tuple(entry.name for entry in BLOCKS)
+    assert names()[len(NETWORKS) :] == tuple(entry.name for entry in (*BASELINES, *BLOCKS))
     assert len(set(names())) == len(names())
 
 
@@ -31,6 +31,13 @@ def test_every_summary_is_one_line(name: str) -> None:
     assert summary.startswith("RepVGG-")
     assert "\n" not in summary
     assert len(summary) < 100
+
+
+@pytest.mark.parametrize("entry", BASELINES, ids=lambda entry: entry.name)
+def test_a_baseline_is_listed_in_one_line(entry: Architecture) -> None:
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", entry.name)
+    assert entry.summary.startswith(("RepVGG-B0 with", "ResNet-", "ResNeXt-", "VGG-", "PSPNet on"))
+    assert len(entry.summary) < 100
 
 
 @pytest.mark.parametrize("entry", BLOCKS, ids=lambda entry: entry.name)
