@@ -1,0 +1,68 @@
+"""What a model takes and gives, as its graph declares it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import onnx
+
+from repvgg_onnx.shapes import Axis
+
+NO_TENSOR = 0
+"""Element type of what is a sequence, a map, an optional or a sparse tensor, or has no type at all."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output.
+
+    Attributes:
+        name: tensor name.
+        elem_type: ONNX data type, such as ``TensorProto.FLOAT``, or NO_TENSOR.
+        shape: sizes, axis names and None; None where the rank is open.
+    """
+
+    name: str
+    elem_type: int
+    shape: tuple[Axis, ...] | None
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether some axis has no fixed size."""
+        return self.shape is None or any(not isinstance(axis, int) for axis in self.shape)
+
+
+def inputs_of(model: onnx.ModelProto) -> tuple[Port, ...]:
+    """What a caller has to feed, in graph order; inputs with a default value are left out."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    stored |= {sparse.values.name for sparse in model.graph.sparse_initializer}
+    return _ports(value for value in model.graph.input if value.name not in stored)
+
+
+def outputs_of(model: onnx.ModelProto) -> tuple[Port, ...]:
+    """What a caller gets, in graph order."""
+    return _ports(model.graph.output)
+
+
+def type_name(elem_type: int) -> str:
+    """ONNX's word for a data type.
+
+    Example:
+        >>> type_name(1), type_name(1000)
+        ('FLOAT', 'type 1000')
+    """
+    known = elem_type in onnx.TensorProto.DataType.values()
+    return onnx.TensorProto.DataType.Name(elem_type) if known else f"type {elem_type}"
+
+
+def _ports(values: Iterable[onnx.ValueInfoProto]) -> tuple[Port, ...]:
+    return tuple(Port(value.name, value.type.tensor_type.elem_type, _axes(value)) for value in values)
+
+
+def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...] | None:
+    """Axes as they are declared; negative sizes are dynamic."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        for dim in value.type.tensor_type.shape.dim
+    )
