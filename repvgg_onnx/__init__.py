@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from repvgg_onnx.algebra import AffineConv
-    from repvgg_onnx.checks.latency import Latency, benchmark
+    from repvgg_onnx.checks.latency import Latencies, Latency, benchmark, benchmark_models
     from repvgg_onnx.checks.parity import Parity, verify
     from repvgg_onnx.errors import (
         CheckError,
@@ -22,18 +22,24 @@ if TYPE_CHECKING:
         ModelError,
         RepvggOnnxError,
     )
+    from repvgg_onnx.fleet import FusedFile, fuse_many
+    from repvgg_onnx.fusion.decisions import Decisions
     from repvgg_onnx.fusion.results import Refusal, Region
     from repvgg_onnx.graph.load import load_model
     from repvgg_onnx.graph.save import save_model
     from repvgg_onnx.pipeline import Fusion, fuse
     from repvgg_onnx.proof import Proof, prove
+    from repvgg_onnx.tuning import Tuning, autotune
 
 __all__ = [
     "AffineConv",
     "CheckError",
+    "Decisions",
     "ExtraMissingError",
+    "FusedFile",
     "Fusion",
     "GeometryError",
+    "Latencies",
     "Latency",
     "LiftError",
     "ModelError",
@@ -42,8 +48,12 @@ __all__ = [
     "Refusal",
     "Region",
     "RepvggOnnxError",
+    "Tuning",
+    "autotune",
     "benchmark",
+    "benchmark_models",
     "fuse",
+    "fuse_many",
     "load_model",
     "prove",
     "save_model",
@@ -53,9 +63,12 @@ __all__ = [
 _HOMES = {
     "AffineConv": "algebra",
     "CheckError": "errors",
+    "Decisions": "fusion.decisions",
     "ExtraMissingError": "errors",
+    "FusedFile": "fleet",
     "Fusion": "pipeline",
     "GeometryError": "errors",
+    "Latencies": "checks.latency",
     "Latency": "checks.latency",
     "LiftError": "errors",
     "ModelError": "errors",
@@ -64,8 +77,12 @@ _HOMES = {
     "Refusal": "fusion.results",
     "Region": "fusion.results",
     "RepvggOnnxError": "errors",
+    "Tuning": "tuning",
+    "autotune": "tuning",
     "benchmark": "checks.latency",
+    "benchmark_models": "checks.latency",
     "fuse": "pipeline",
+    "fuse_many": "fleet",
     "load_model": "graph.load",
     "prove": "proof",
     "save_model": "graph.save",

@@ -16,6 +16,7 @@ LONGEST = 400  # lines of a module
 
 BELOW = {
     "errors": set(),
+    "extras": {"errors"},
     "shapes": {"errors"},
     "geometry": {"errors"},
     "kernels": {"geometry"},
@@ -27,9 +28,14 @@ BELOW = {
     "census": {"errors", "shapes", "graph"},
     "pipeline": {"errors", "shapes", "geometry", "algebra", "graph", "fusion", "checks"},
     "proof": {"errors", "graph", "fusion", "checks", "pipeline"},
-    "report": {"errors", "fusion", "checks", "census", "pipeline"},
-    "serving": {"errors", "shapes", "graph", "checks", "census", "pipeline"},
-    "zoo": {"errors"},
+    "fleet": {"errors", "graph", "fusion", "checks", "pipeline", "proof"},
+    "config": {"errors"},
+    "isolation": {"errors", "graph", "fusion", "pipeline"},
+    "tuning": {"errors", "graph", "fusion", "checks", "pipeline", "isolation"},
+    "report": {"errors", "extras", "fusion", "checks", "census", "pipeline", "tuning", "serving", "doctor"},
+    "serving": {"errors", "extras", "shapes", "graph"},
+    "zoo": {"errors", "extras"},
+    "doctor": {"errors", "extras", "graph", "checks", "pipeline", "serving", "zoo"},
     "cli": {
         "errors",
         "shapes",
@@ -39,18 +45,25 @@ BELOW = {
         "census",
         "pipeline",
         "proof",
+        "fleet",
+        "config",
+        "tuning",
         "report",
         "serving",
         "zoo",
+        "doctor",
     },
     "__main__": {"cli"},
 }
 PUBLIC = [
     "AffineConv",
     "CheckError",
+    "Decisions",
     "ExtraMissingError",
+    "FusedFile",
     "Fusion",
     "GeometryError",
+    "Latencies",
     "Latency",
     "LiftError",
     "ModelError",
@@ -59,14 +72,18 @@ PUBLIC = [
     "Refusal",
     "Region",
     "RepvggOnnxError",
+    "Tuning",
+    "autotune",
     "benchmark",
+    "benchmark_models",
     "fuse",
+    "fuse_many",
     "load_model",
     "prove",
     "save_model",
     "verify",
 ]
-HEAVY = ("numpy", "onnx", "onnxruntime", "torch")
+HEAVY = ("numpy", "onnx", "onnxruntime", "torch", "matplotlib")
 
 
 def dotted(path: Path) -> str:

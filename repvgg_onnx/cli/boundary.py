@@ -47,7 +47,7 @@ class Boundary(click.Group):
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except click.ClickException as error:
-            click.echo(_line(error), err=True)
+            click.echo(error_line(error), err=True)
             code = error.exit_code
         except click.Abort:
             code = INTERRUPTED
@@ -57,15 +57,16 @@ class Boundary(click.Group):
         """Run the command that was asked for; whatever it raises is a ``ClickException`` from here on."""
         try:
             code = super().invoke(ctx)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is where the caller has closed it
+                sys.stdout.flush()
         except BrokenPipeError:
             return _hang_up()
         except (click.exceptions.Exit, click.Abort, click.UsageError, CheckFailedError):
             raise
         except Exception as error:
-            if ctx.meta.get(_DEBUG):
+            if is_debugging(ctx):
                 traceback.print_exception(error)
-            raise _as_click_exception(error) from error
+            raise as_click_exception(error) from error
         return code
 
 
@@ -83,7 +84,12 @@ def remember_debug(ctx: click.Context, _parameter: click.Parameter, debug: bool)
     ctx.meta[_DEBUG] = debug
 
 
-def _as_click_exception(error: Exception) -> click.ClickException:
+def is_debugging(ctx: click.Context) -> bool:
+    """Whether ``--debug`` was given."""
+    return bool(ctx.meta.get(_DEBUG))
+
+
+def as_click_exception(error: Exception) -> click.ClickException:
     """Any exception as one that the user can read."""
     if isinstance(error, click.ClickException):
         return error
@@ -91,6 +97,8 @@ def _as_click_exception(error: Exception) -> click.ClickException:
         return _explained(error)
     if isinstance(error, OSError) and error.filename is not None:
         return MisuseError(f"{os.fsdecode(error.filename)}: {error.strerror}")
+    if isinstance(error, OSError) and error.strerror:
+        return BadInputError(f"the output cannot be written: {error.strerror}")
     if isinstance(error, MemoryError):
         return BadInputError("not enough memory")
     return BadInputError(f"internal error: {type(error).__name__}: {error} (run with --debug)")
@@ -102,7 +110,7 @@ def _explained(error: RepvggOnnxError, prefix: str = "") -> click.ClickException
     return kind(f"{prefix}{error}")
 
 
-def _line(error: click.ClickException) -> str:
+def error_line(error: click.ClickException) -> str:
     """The one line that a user sees."""
     sentence = "".join(char if char.isprintable() else " " for char in error.format_message())
     line = f"error: {' '.join(sentence.split()).rstrip('.')}"

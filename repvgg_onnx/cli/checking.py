@@ -1,4 +1,4 @@
-"""What ``verify`` and ``bench`` do, and the two comparisons that ``fuse`` makes."""
+"""What ``verify`` does, and the two comparisons that ``fuse`` makes."""
 
 from pathlib import Path
 
@@ -11,13 +11,14 @@ from repvgg_onnx.checks.latency import Latency, benchmark
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.parity import verify as verify_outputs
 from repvgg_onnx.cli.boundary import CheckFailedError
-from repvgg_onnx.cli.files import require_files
+from repvgg_onnx.cli.files import require_models
 from repvgg_onnx.cli.options import Output, Runtime
 from repvgg_onnx.cli.output import protect_models, show, stage
+from repvgg_onnx.cli.turns import alone
 from repvgg_onnx.report.bisection import bisection_report
 from repvgg_onnx.report.layout import section
-from repvgg_onnx.report.machine import latency_json, parity_json
-from repvgg_onnx.report.terminal import latency_report, parity_failure, parity_report
+from repvgg_onnx.report.machine import parity_json
+from repvgg_onnx.report.terminal import parity_failure, parity_report
 
 Model = Path | bytes | onnx.ModelProto
 
@@ -32,7 +33,7 @@ def run_verify(
         CheckFailedError: the outputs differ.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
-    require_files(before, after)
+    require_models(before, after)
     protect_models(output, before, after)
     parity = compare(before, after, tolerance, runtime, output)
     bisection = _bisect(before, after, tolerance, runtime, output) if bisecting else None
@@ -40,19 +41,6 @@ def run_verify(
     show(output, Group(parity_report(parity), *below), parity_json(__version__, parity, bisection))
     if not parity.passed:
         raise CheckFailedError(f"{after}: differs from {before}, {parity_failure(parity)}")
-
-
-def run_bench(before: Path, after: Path, seconds: float, runtime: Runtime, output: Output) -> None:
-    """Measure two files and report.
-
-    Raises:
-        BadInputError: a model cannot be used.
-        UsageError: the JSON report would be written where it cannot or must not be.
-    """
-    require_files(before, after)
-    protect_models(output, before, after)
-    latency = measure(before, after, seconds, runtime, output)
-    show(output, latency_report(latency), latency_json(__version__, latency))
 
 
 def compare(before: Model, after: Model, tolerance: float | None, runtime: Runtime, output: Output) -> Parity:
@@ -80,7 +68,7 @@ def _bisect(before: Path, after: Path, tolerance: float | None, runtime: Runtime
 
 def measure(before: Model, after: Model, seconds: float, runtime: Runtime, output: Output) -> Latency:
     """The latencies of two models compared, on one thread unless the user wants more."""
-    with stage(f"Measuring latency, at most {seconds:g} s", quiet=output.quiet):
+    with alone(), stage(f"Measuring latency, at most {seconds:g} s", quiet=output.quiet):
         return benchmark(
             before,
             after,

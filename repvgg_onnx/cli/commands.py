@@ -7,56 +7,35 @@ import click
 
 from repvgg_onnx import __version__
 from repvgg_onnx.cli.boundary import Boundary, MisuseError
+from repvgg_onnx.cli.configuring import ConfigurableCommand, config_options
+from repvgg_onnx.cli.manual import ENDS, PROGRAM
 from repvgg_onnx.cli.options import (
     FILE,
     Assumptions,
-    FuseOptions,
+    BenchOptions,
     Output,
     Runtime,
     assumption_options,
     debug_option,
+    ignore_option,
     json_option,
     labels_option,
+    many_options,
     max_constant_option,
     output_options,
     quiet_option,
     runtime_options,
     shape_option,
+    sweep_options,
     tolerance_option,
+    tuning_options,
 )
-
-_CONFLICTS = (
-    ("in_place", "output"),
-    ("check", "output"),
-    ("check", "in_place"),
-    ("check", "min_speedup"),
-    ("no_bench", "min_speedup"),
-    ("no_verify", "tolerance"),
-    ("no_verify", "labels"),
-    ("no_verify", "strict"),
-    ("check", "strict"),
-)
-"""Options of ``fuse`` of which one would silently undo the other."""
-
-
-_EXIT_CODES = """
-\b
-Exit codes:
-  0  done
-  1  a check failed: outputs, a gate, or foldable regions left in --check
-  2  the command was given wrongly
-  3  the input cannot be used, or the output not be written
-"""
-
-
-def _example(line: str) -> str:
-    """The end of a help text; the backspace keeps click from wrapping it."""
-    return f"\b\nExample:\n  {line}"
+from repvgg_onnx.cli.serving_options import target_option, triton_options
 
 
 @click.group(
     cls=Boundary,
-    epilog=_example("repvgg-onnx fuse model.onnx") + "\n" + _EXIT_CODES,
+    epilog=PROGRAM,
     name="repvgg-onnx",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
@@ -74,9 +53,31 @@ def cli(ctx: click.Context) -> None:
         ctx.exit(MisuseError.exit_code)
 
 
-@cli.command(epilog=_example("repvgg-onnx fuse model.onnx -o deployed.onnx --shape image=8,3,224,224"))
-@click.argument("model", type=FILE)
-@click.option("-o", "--output", type=FILE, help="File to write.  [default: MODEL.fused.onnx beside MODEL]")
+class FuseCommand(ConfigurableCommand):
+    """``fuse``, with the options that do not go together."""
+
+    conflicts = (
+        ("in_place", "output"),
+        ("check", "output"),
+        ("check", "in_place"),
+        ("check", "min_speedup"),
+        ("no_bench", "min_speedup"),
+        ("no_verify", "tolerance"),
+        ("no_verify", "labels"),
+        ("no_verify", "strict"),
+        ("check", "strict"),
+        ("check", "autotune"),
+    )
+
+
+@cli.command(cls=FuseCommand, epilog=ENDS["fuse"])
+@click.argument("models", metavar="MODEL...", type=FILE, nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="File to write, or folder for several models.  [default: MODEL.fused.onnx beside MODEL]",
+)
 @click.option("--in-place", is_flag=True, help="Overwrite MODEL.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if anything can be folded.")
 @click.option("--no-verify", is_flag=True, help="Write without comparing outputs.")
@@ -99,78 +100,95 @@ def cli(ctx: click.Context) -> None:
     help="Write nothing and exit 1 if the speedup is surely below this.",
 )
 @click.option("--strict", is_flag=True, help="Write nothing and exit 1 if a region fails its check.")
+@tuning_options
+@target_option
+@ignore_option
+@many_options
+@config_options
 @output_options
 @click.pass_context
-def fuse(
-    ctx: click.Context,
-    /,
-    *,
-    model: Path,
-    output: Path | None,
-    in_place: bool,
-    check: bool,
-    no_verify: bool,
-    no_bench: bool,
-    assume_inference: bool,
-    freeze_initializers: bool,
-    max_constant_mb: int,
-    tolerance: float | None,
-    bench_seconds: float,
-    min_speedup: float | None,
-    strict: bool,
-    json_path: str | None,
-    quiet: bool,
-    **runtime: Any,
-) -> None:
-    """Fold every affine region of MODEL into one node.
+def fuse(ctx: click.Context, /, **_: Any) -> None:
+    """Fold every affine region of each MODEL into one node.
 
-    The outputs of both models are compared before anything is written, and nothing that differs is written.
+    The outputs of both models are compared before anything is written, and nothing that differs is written. With
+    --autotune the result is not slower than MODEL beyond noise. Several models are independent of each other: what
+    is wrong with one keeps no other from being written.
     """
-    _refuse_conflicts(ctx)
-    from repvgg_onnx.cli.fusing import run_fuse
+    from repvgg_onnx.cli.many import fuse_models
 
-    options = FuseOptions(
-        model,
-        output,
-        in_place,
-        check,
-        not no_verify,
-        not no_bench,
-        tolerance,
-        bench_seconds,
-        min_speedup,
-        max_constant_mb,
-        strict,
-    )
-    assumptions = Assumptions(assume_inference, freeze_initializers)
-    run_fuse(options, assumptions, Runtime(**runtime), Output(json_path, quiet))
+    ctx.exit(fuse_models(ctx))
 
 
-@cli.command(epilog=_example("repvgg-onnx inspect model.onnx --json regions.json"))
-@click.argument("model", type=FILE)
-@click.option("--all", "every", is_flag=True, help="List every region and every refusal, not the alike as one.")
+@cli.command(
+    cls=ConfigurableCommand,
+    short_help="Exit 1 if models are about to ship with foldable regions.",
+    epilog=ENDS["check"],
+)
+@click.argument("models", metavar="MODEL...", type=FILE, nargs=-1, required=True)
+@click.option(
+    "--max-foldable",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Foldable regions that each model may have.",
+)
 @assumption_options
 @max_constant_option
 @shape_option
+@ignore_option
+@many_options
+@config_options
+@output_options
+@click.pass_context
+def check(ctx: click.Context, /, **_: Any) -> None:
+    """Say what can be folded in each MODEL; exit 1 if one has more than it may. Nothing is written."""
+    from repvgg_onnx.cli.many import check_models
+
+    ctx.exit(check_models(ctx))
+
+
+@cli.command(cls=ConfigurableCommand, short_help="Show what could be folded, and what not.", epilog=ENDS["inspect"])
+@click.argument("model", type=FILE)
+@click.option("--all", "every", is_flag=True, help="List every region and every refusal, not the alike as one.")
+@click.option("--per-layer", is_flag=True, help="List every node with what it multiplies, moves and keeps in memory.")
+@assumption_options
+@max_constant_option
+@shape_option
+@ignore_option
+@config_options
 @output_options
 def inspect(
     *,
     model: Path,
     every: bool,
+    per_layer: bool,
     shapes: dict[str, tuple[int, ...]],
     max_constant_mb: int,
+    ignore: tuple[str, ...],
     json_path: str | None,
     quiet: bool,
     **assumed: Any,
 ) -> None:
-    """Show what could be folded in MODEL, what could not, why, and what to do."""
+    """Show what could be folded in MODEL, what could not, why, and what to do.
+
+    And what the network is made of: parameters, multiply-adds, memory traffic and peak memory of activations.
+    """
     from repvgg_onnx.cli.fusing import run_inspect
 
     output = Output(json_path, quiet)
-    run_inspect(model, Assumptions(**assumed), shapes, output, max_constant_mb=max_constant_mb, every=every)
+    run_inspect(
+        model,
+        Assumptions(**assumed),
+        shapes,
+        output,
+        max_constant_mb=max_constant_mb,
+        every=every,
+        per_layer=per_layer,
+        ignore=ignore,
+    )
 
 
-@cli.command(epilog=_example("repvgg-onnx explain two-roots"))
+@cli.command(short_help="Say what a refusal means and what to do.", epilog=ENDS["explain"])
 @click.argument("code", required=False)
 @json_option
 @debug_option
@@ -181,13 +199,14 @@ def explain(*, code: str | None, json_path: str | None) -> None:
     run_explain(code, Output(json_path, quiet=False))
 
 
-@cli.command(epilog=_example("repvgg-onnx verify model.onnx model.fused.onnx --inputs data.npz"))
+@cli.command(cls=ConfigurableCommand, epilog=ENDS["verify"])
 @click.argument("before", metavar="A", type=FILE)
 @click.argument("after", metavar="B", type=FILE)
 @click.option("--bisect", is_flag=True, help="Show where they begin to differ, by tensors of the same names.")
 @tolerance_option
 @runtime_options
 @labels_option
+@config_options
 @output_options
 def verify(
     *,
@@ -205,28 +224,42 @@ def verify(
     run_verify(before, after, tolerance, Runtime(**runtime), Output(json_path, quiet), bisecting=bisect)
 
 
-@cli.command(epilog=_example("repvgg-onnx bench model.onnx model.fused.onnx --threads 2 --seconds 10"))
-@click.argument("before", metavar="A", type=FILE)
-@click.argument("after", metavar="B", type=FILE)
-@runtime_options
+@cli.command(cls=ConfigurableCommand, epilog=ENDS["bench"])
+@click.argument("models", metavar="A [B]...", type=FILE, nargs=-1, required=True)
+@sweep_options
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     default=5.0,
     show_default=True,
-    help="Longest time to measure for.",
+    help="Longest time to measure for, at each batch and number of threads.",
 )
+@click.option("--isolate", is_flag=True, help="A fresh process for every session; takes longer.")
+@click.option("--plot", type=FILE, metavar="PATH", help="Draw the distributions: .svg, .png or .pdf.")
+@config_options
 @output_options
-def bench(*, before: Path, after: Path, seconds: float, json_path: str | None, quiet: bool, **runtime: Any) -> None:
-    """Measure how much faster model B is than model A."""
-    from repvgg_onnx.cli.checking import run_bench
+def bench(
+    *,
+    models: tuple[Path, ...],
+    batches: tuple[int, ...],
+    threads: tuple[int, ...],
+    seconds: float,
+    isolate: bool,
+    plot: Path | None,
+    json_path: str | None,
+    quiet: bool,
+    **runtime: Any,
+) -> None:
+    """Measure how fast models are, and how much faster than model A."""
+    from repvgg_onnx.cli.benching import run_bench
 
-    run_bench(before, after, seconds, Runtime(**runtime), Output(json_path, quiet))
+    options = BenchOptions(models, seconds, batches, threads, isolate, plot)
+    run_bench(options, Runtime(threads=None, **runtime), Output(json_path, quiet))
 
 
 @cli.command(
     short_help="Export a network of the zoo to ONNX, or list them.",
-    epilog=_example("repvgg-onnx export repvgg-a0 -o a0.onnx --no-fold"),
+    epilog=ENDS["export"],
 )
 @click.argument("name", required=False)
 @click.option("-o", "--output", type=FILE, help="File to write.")
@@ -262,9 +295,36 @@ def export(
         run_export(name, output, deployed=deployed, checkpoint=checkpoint, exporter=exporter, fold=fold, quiet=quiet)
 
 
-def _refuse_conflicts(ctx: click.Context) -> None:
-    """Raise a usage error if two options were given that do not go together."""
-    for one, other in _CONFLICTS:
-        if ctx.params[one] and ctx.params[other]:
-            first, second = (f"--{name.replace('_', '-')}" for name in (one, other))
-            raise click.UsageError(f"{first} and {second} do not go together", ctx)
+@cli.command(
+    short_help="Add a model to Triton's model repository.",
+    epilog=ENDS["triton"],
+)
+@click.argument("model", type=FILE)
+@click.argument("repository", type=FILE)
+@triton_options
+@shape_option
+@quiet_option
+@debug_option
+def triton(
+    *,
+    model: Path,
+    repository: Path,
+    version: int,
+    force: bool,
+    quiet: bool,
+    **configured: Any,
+) -> None:
+    """Write MODEL and its configuration into REPOSITORY, which Triton serves."""
+    from repvgg_onnx.cli.serving import run_triton
+    from repvgg_onnx.serving.triton import TritonOptions
+
+    run_triton(model, repository, TritonOptions(**configured), version=version, force=force, quiet=quiet)
+
+
+@cli.command(short_help="Try every part of this installation.", epilog=ENDS["doctor"])
+@output_options
+def doctor(*, json_path: str | None, quiet: bool) -> None:
+    """Try every part of this installation, and say how to install what is missing."""
+    from repvgg_onnx.cli.doctoring import run_doctor
+
+    run_doctor(Output(json_path, quiet))

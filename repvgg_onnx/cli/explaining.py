@@ -25,7 +25,7 @@ def run_explain(code: str | None, output: Output) -> None:
     if code is None and output.json_path in CODES:
         raise click.UsageError(f"--json would write to a file called {output.json_path}; give the code before --json")
     protect_models(output)
-    chosen = CODES if code is None else {code: _entry(code)}
+    chosen = CODES if code is None else {code: require_code(code)}
     report = _report(code, chosen)
     show(output, report, codes_json(__version__, {name: asdict(entry) for name, entry in chosen.items()}))
 
@@ -37,7 +37,7 @@ def _report(code: str | None, chosen: Mapping[str, Code]) -> RenderableType:
     return explanation(code, chosen[code].meaning, chosen[code].advice)
 
 
-def _entry(code: str) -> Code:
+def require_code(code: str) -> Code:
     """The long form of a code.
 
     Raises:

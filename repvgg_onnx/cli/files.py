@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from repvgg_onnx.census import census
-from repvgg_onnx.cli.boundary import BadInputError
+from repvgg_onnx.cli.boundary import BadInputError, about
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.report.model import ModelFile
@@ -23,6 +23,20 @@ def require_files(*paths: Path) -> None:
             raise BadInputError(f"{path}: no such file")
         if not os.access(path, os.R_OK):
             raise BadInputError(f"{path}: cannot be read")
+
+
+def require_models(*paths: Path) -> None:
+    """Every path is a model file that is safe to hand on: it is what it says, and its side files lie beside it.
+
+    Whoever reads side files on its own, as onnxruntime does, is not to be sent outside of the model's folder.
+
+    Raises:
+        BadInputError: the first one that is not.
+    """
+    require_files(*paths)
+    for path in paths:
+        with about(path):
+            open_model(path)
 
 
 def sides_of(path: Path) -> frozenset[Path]:

@@ -1,13 +1,14 @@
 """Options that several commands share, and the values that commands hand on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from repvgg_onnx.cli.boundary import remember_debug
+from repvgg_onnx.cli.parsing import parse_counts, parse_ranges, parse_settings, parse_shapes, require_codes
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -29,6 +30,7 @@ class Runtime:
         threads: onnxruntime's threads; None is the default of the check.
         provider: onnxruntime's execution provider.
         custom_ops: libraries of operators that onnxruntime itself lacks.
+        provider_options: what the provider is told.
         labels: an .npy file of the classes of the inputs, if the user has one.
     """
 
@@ -38,6 +40,7 @@ class Runtime:
     threads: int | None
     provider: str
     custom_ops: tuple[Path, ...]
+    provider_options: dict[str, str] = field(default_factory=dict)
     labels: Path | None = None
 
     def arguments(self, *, threads: int) -> dict[str, Any]:
@@ -50,10 +53,31 @@ class Runtime:
             "shapes": self.shapes,
             "inputs": self.inputs or None,
             "ranges": self.ranges,
-            "provider": self.provider,
+            "provider": (self.provider, self.provider_options) if self.provider_options else self.provider,
             "custom_ops": self.custom_ops,
             "threads": self.threads or threads,
         }
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """What ``bench`` was asked to do.
+
+    Attributes:
+        models: the files; ratios refer to the first.
+        seconds: bound on the measured time of each batch and number of threads.
+        batches: sizes of axis 0 to measure at; none is what the models, shapes or inputs say.
+        threads: numbers of onnxruntime's threads to measure on; none is the default.
+        isolate: whether every session has a process of its own.
+        plot: file for a picture, if there is to be one.
+    """
+
+    models: tuple[Path, ...]
+    seconds: float
+    batches: tuple[int, ...]
+    threads: tuple[int, ...]
+    isolate: bool
+    plot: Path | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +122,12 @@ class FuseOptions:
         min_speedup: speedup below which the run fails.
         max_constant_mb: MiB that constants and folded weights may take besides the model's own.
         strict: fail if a region had to be rolled back.
+        autotune: measure doubtful folds and keep the faster form.
+        autotune_seconds: bound on the time that takes.
+        decisions: file that the decisions are saved in with ``autotune``, and read from without; None for no file.
+        target: the server that the model is for; None for no check of that.
+        max_foldable: with ``check``, number of foldable regions that are let pass.
+        ignore: codes of refusals to leave out of the report.
     """
 
     model: Path
@@ -111,6 +141,12 @@ class FuseOptions:
     min_speedup: float | None
     max_constant_mb: int
     strict: bool = False
+    autotune: bool = False
+    autotune_seconds: float = 30.0
+    decisions: Path | None = None
+    target: str | None = None
+    max_foldable: int = 0
+    ignore: tuple[str, ...] = ()
 
 
 def shape_option(command: Command) -> Command:
@@ -120,13 +156,42 @@ def shape_option(command: Command) -> Command:
         "shapes",
         multiple=True,
         metavar="NAME=N,C,H,W",
-        callback=_parse_shapes,
+        callback=parse_shapes,
         help="Shape of an input whose axes are dynamic; repeatable.",
     )(command)
 
 
 def runtime_options(command: Command) -> Command:
     """The options that make a ``Runtime``."""
+    threads_option = click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.")
+    return _all(feed_options, threads_option, provider_options)(command)
+
+
+def sweep_options(command: Command) -> Command:
+    """The options that make a ``Runtime`` without threads, and what to measure it at."""
+    return _all(
+        feed_options,
+        click.option(
+            "--batch",
+            "batches",
+            metavar="N,N",
+            default="",
+            callback=parse_counts,
+            help="Sizes of axis 0 of every input to measure at.",
+        ),
+        click.option(
+            "--threads",
+            metavar="N,N",
+            default="",
+            callback=parse_counts,
+            help="Threads of onnxruntime to measure on.  [default: 1]",
+        ),
+        provider_options,
+    )(command)
+
+
+def feed_options(command: Command) -> Command:
+    """``--shape``, ``--inputs`` and ``--range``."""
     return _all(
         shape_option,
         click.option(
@@ -141,11 +206,24 @@ def runtime_options(command: Command) -> Command:
             "ranges",
             multiple=True,
             metavar="NAME=LO,HI",
-            callback=_parse_ranges,
+            callback=parse_ranges,
             help="Draw an input from LO to HI, both included; repeatable.",
         ),
-        click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime."),
+    )(command)
+
+
+def provider_options(command: Command) -> Command:
+    """``--provider``, ``--provider-option`` and ``--custom-ops``."""
+    return _all(
         click.option("--provider", default="CPUExecutionProvider", show_default=True, help="Execution provider."),
+        click.option(
+            "--provider-option",
+            "provider_options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            callback=parse_settings,
+            help="Option of the execution provider; repeatable.",
+        ),
         click.option(
             "--custom-ops",
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -183,6 +261,51 @@ def max_constant_option(command: Command) -> Command:
         default=64,
         show_default=True,
         help="MiB to compute of constants and weights, beyond twice the model's own.",
+    )(command)
+
+
+def ignore_option(command: Command) -> Command:
+    """``--ignore CODE``, repeatable."""
+    return click.option(
+        "--ignore",
+        multiple=True,
+        metavar="CODE",
+        callback=require_codes,
+        help="Leave refusals of this code out of the report; repeatable.",
+    )(command)
+
+
+def many_options(command: Command) -> Command:
+    """``--jobs`` and ``--fail-fast``."""
+    return _all(
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            default=1,
+            show_default=True,
+            help="Models to work on at once; times are still measured one by one.",
+        ),
+        click.option("--fail-fast", is_flag=True, help="Begin no other model after one that failed."),
+    )(command)
+
+
+def tuning_options(command: Command) -> Command:
+    """``--autotune``, ``--autotune-seconds`` and ``--decisions``."""
+    return _all(
+        click.option("--autotune", is_flag=True, help="Measure doubtful folds and keep the faster form of each."),
+        click.option(
+            "--autotune-seconds",
+            type=click.FloatRange(min=0, min_open=True),
+            default=30.0,
+            show_default=True,
+            help="Longest time to measure doubtful folds for.",
+        ),
+        click.option(
+            "--decisions",
+            type=FILE,
+            metavar="FILE.json",
+            help="With --autotune, save what was decided; without it, fold as the file says and measure no fold.",
+        ),
     )(command)
 
 
@@ -238,21 +361,3 @@ def _all(*decorators: Decorator[Command]) -> Decorator[Command]:
         return command
 
     return decorate
-
-
-def _parse_shapes(
-    _ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
-) -> dict[str, tuple[int, ...]]:
-    """Callback of ``--shape``."""
-    from repvgg_onnx.shapes import parse_shape
-
-    return dict(map(parse_shape, texts))
-
-
-def _parse_ranges(
-    _ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
-) -> dict[str, tuple[float, float]]:
-    """Callback of ``--range``."""
-    from repvgg_onnx.checks.ranges import parse_range
-
-    return dict(map(parse_range, texts))

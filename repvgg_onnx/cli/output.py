@@ -1,4 +1,7 @@
-"""Where output goes: reports to stdout, progress to stderr, JSON to its file."""
+"""Where output goes: reports to stdout, progress to stderr, JSON to its file.
+
+What needs onnx is imported where a file is written, so that ``doctor`` can print where onnx does not work.
+"""
 
 import contextlib
 import os
@@ -15,9 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from repvgg_onnx.cli.boundary import about
-from repvgg_onnx.cli.files import sides_of
 from repvgg_onnx.cli.options import STDOUT, Output
-from repvgg_onnx.graph.save import write_bytes
 
 COLUMNS = 80
 """Widest line; a narrower terminal narrows it."""
@@ -38,6 +39,8 @@ def show(output: Output, report: RenderableType, document: str) -> None:
         click.echo(document, nl=False)
         return
     if output.json_path is not None:
+        from repvgg_onnx.graph.save import write_bytes
+
         with about(output.json_path):
             write_bytes(document.encode(), output.json_path)
     if not output.quiet:
@@ -91,7 +94,7 @@ def require_distinct(path: Path, *others: Path | None) -> None:
         UsageError: it is one of them.
     """
     for other in others:
-        if other is not None and (path.absolute() == other.absolute() or _same_file(path, other)):
+        if other is not None and _same_file(path, other):
             raise click.UsageError(f"{path} would overwrite {other}")
 
 
@@ -118,11 +121,15 @@ def protect_models(output: Output, *models: Path | None) -> None:
         UsageError: its folder does not exist, or it is one of them.
     """
     if output.json_path is not None and output.json_path != STDOUT:
+        from repvgg_onnx.cli.files import sides_of
+
         require_folder(Path(output.json_path))
         sides = (side for model in models if model is not None for side in sides_of(model))
         require_distinct(Path(output.json_path), *models, *sides)
 
 
 def _same_file(one: Path, other: Path) -> bool:
-    """Whether two names are of one existing file."""
-    return one.exists() and other.exists() and one.samefile(other)
+    """Whether two names lead to one file, which need not be there yet."""
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)

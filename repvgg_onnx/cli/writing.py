@@ -1,6 +1,5 @@
 """Where ``fuse`` writes: to a private folder first, and to the output itself when every check has passed."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from repvgg_onnx.cli.files import describe, sides_of
 from repvgg_onnx.cli.options import STDOUT, FuseOptions, Output
 from repvgg_onnx.cli.output import require_clean_stdout, require_distinct, require_folder
 from repvgg_onnx.graph.load import OpenModel
-from repvgg_onnx.graph.save import stage_model
+from repvgg_onnx.graph.save import stage_copy, stage_model
 from repvgg_onnx.graph.storage.staging import Staging, staging, tidy
 from repvgg_onnx.report.model import ModelFile
 
@@ -62,9 +61,14 @@ def target_of(options: FuseOptions, output: Output) -> Path | None:
     if options.output is not None:
         require_folder(options.output)
         require_clean_stdout(options.output, quiet=output.quiet and output.json_path != STDOUT)
-    target = options.output or options.model.parent / (options.model.stem + FUSED_SUFFIX)
+    target = options.output or beside(options.model)
     require_distinct(target, options.model, *sides_of(options.model))
     return target
+
+
+def beside(model: Path) -> Path:
+    """Where a fused model goes if nobody says where."""
+    return model.parent / (model.stem + FUSED_SUFFIX)
 
 
 @contextmanager
@@ -98,15 +102,10 @@ def drafted(
         yield Draft(target, replace(described, path=str(target)), place)
 
 
-def _written(model: onnx.ModelProto, opened: OpenModel, place: Staging, *, external_data: bool = False) -> ModelFile:
-    stage_model(model, place, opened.files, external_data=external_data)
+def _written(model: onnx.ModelProto, opened: OpenModel, place: Staging) -> ModelFile:
+    stage_model(model, place, opened.files)
     return describe(place.file)
 
 
 def _copied(source: ModelFile, opened: OpenModel, place: Staging) -> ModelFile:
-    """The input byte for byte, unless its side files would be out of reach there."""
-    if opened.sides and not place.target.parent.samefile(opened.files.folder):
-        return _written(opened.model, opened, place, external_data=not place.alone)
-    with opened.path.open("rb") as content, place.create(place.file.name) as stream:
-        shutil.copyfileobj(content, stream)
-    return source
+    return source if stage_copy(opened, place) else describe(place.file)

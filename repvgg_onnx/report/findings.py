@@ -39,7 +39,7 @@ def note_lines(notes: Sequence[str], *, compared: bool) -> Iterator[RenderableTy
 def region_lines(regions: Sequence[Region]) -> Iterator[RenderableType]:
     """What the regions were and became, alike ones on one line."""
     if regions:
-        rows = [(_times(group.regions), _change(group)) for group in group_regions(regions)]
+        rows = [(_times(group.regions), change(group)) for group in group_regions(regions)]
         yield from section(_heading(regions), grid(shortened(rows, "kind", see="--json")))
 
 
@@ -85,7 +85,7 @@ def _times(items: Sequence[object]) -> Text:
     return Text(f"{len(items):,} x")
 
 
-def _change(group: RegionGroup) -> Text:
+def change(group: RegionGroup) -> Text:
     """What regions were and became."""
     return Text.assemble(printable(group.branches), (" -> ", QUIET), printable(group.folded))
 
@@ -94,7 +94,7 @@ def _region_details(group: RegionGroup, *, every: bool) -> Row:
     """What regions were and became, where they are and what they cost."""
     nodes = [region.name for region in group.regions]
     where = f"{plural(group.members, 'node')}: {printable(nodes[0]) if every else names(nodes)}"
-    return _times(group.regions), Text("\n").join([_change(group), dim(where), dim(_costs(group))])
+    return _times(group.regions), Text("\n").join([change(group), dim(where), dim(_costs(group))])
 
 
 def _costs(group: RegionGroup) -> str:

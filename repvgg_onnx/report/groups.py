@@ -65,7 +65,7 @@ class RefusalGroup:
 
 def group_regions(regions: Iterable[Region]) -> tuple[RegionGroup, ...]:
     """Regions gathered by branches (in any order), kernel, group and operator; groups in order of first appearance."""
-    alike = _gather(regions, lambda region: (tuple(sorted(region.branches)), folded_node(region)))
+    alike = gather(regions, lambda region: (tuple(sorted(region.branches)), folded_node(region)))
     return tuple(map(region_group, alike))
 
 
@@ -76,13 +76,13 @@ def region_group(alike: Sequence[Region]) -> RegionGroup:
 
 def group_refusals(refusals: Iterable[Refusal]) -> tuple[RefusalGroup, ...]:
     """Refusals gathered by code, the most frequent first."""
-    alike = sorted(_gather(refusals, lambda refusal: refusal.code), key=len, reverse=True)
+    alike = sorted(gather(refusals, lambda refusal: refusal.code), key=len, reverse=True)
     return tuple(RefusalGroup(same[0].code, tuple(same)) for same in alike)
 
 
 def group_advice(advice: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """For each advice the codes that it is given for."""
-    return {codes[0][1]: tuple(code for code, _ in codes) for codes in _gather(advice.items(), lambda item: item[1])}
+    return {codes[0][1]: tuple(code for code, _ in codes) for codes in gather(advice.items(), lambda item: item[1])}
 
 
 def branch_sum(region: Region) -> str:
@@ -100,7 +100,7 @@ def folded_node(region: Region) -> str:
     return f"{node}, {'depthwise' if region.group == region.c_in else f'group {region.group}'}"
 
 
-def _gather(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
+def gather(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
     """Items with equal keys together, in order of first appearance."""
     gathered: dict[Hashable, list[Item]] = {}
     for item in items:

@@ -1,64 +1,92 @@
 """A report as JSON, for programs: versioned, keys in one order, units in the keys."""
 
-import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from repvgg_onnx.census import Profile
 from repvgg_onnx.checks.agreement import Agreement
 from repvgg_onnx.checks.bisection import Bisection, TensorParity
-from repvgg_onnx.checks.latency import Latency
+from repvgg_onnx.checks.latency import Latencies, Latency, ModelLatency
 from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.checks.statistics import Timing
 from repvgg_onnx.fusion.results import Region
-from repvgg_onnx.report.model import FuseReport, ModelFile
-
-SCHEMA_VERSION = 1
-"""Version of the format: raised when a key changes its meaning or goes, not when one is added."""
+from repvgg_onnx.report.document import document
+from repvgg_onnx.report.latency import BenchReport
+from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome
+from repvgg_onnx.report.target import target_json
+from repvgg_onnx.report.tuning import tuning_json
 
 
 def fuse_json(report: FuseReport) -> str:
     """The report of ``fuse`` or ``inspect``; numbers that are not finite are null."""
-    return _document(
-        report.version,
+    return document(report.version, _fusion(report))
+
+
+def many_json(version: str, outcomes: Sequence[Outcome]) -> str:
+    """What became of several models, each with what ``fuse_json`` says of it."""
+    models = [
         {
-            "verdict": report.verdict.value,
-            "min_speedup": report.min_speedup,
-            "notes": report.notes,
-            "baseline": "input with notes" if report.notes else "input",
-            "before": _model(report.before),
-            "after": _model(report.after),
-            "regions": [_region(region) for region in report.regions],
-            "refusals": [asdict(refusal) for refusal in report.refusals],
-            "advice": report.advice,
-            "parity": report.parity and _parity(report.parity),
-            "region_parities": [_region_parity(parity) for parity in report.region_parities],
-            "rolled_back": [_region_parity(parity) for parity in report.rolled_back],
-            "latency": report.latency and _latency(report.latency),
-        },
-    )
+            "path": outcome.path,
+            "exit_code": outcome.exit_code,
+            "error": outcome.error,
+            "report": outcome.report and _fusion(outcome.report),
+        }
+        for outcome in outcomes
+    ]
+    return document(version, {"models": models})
 
 
 def parity_json(version: str, parity: Parity, bisection: Bisection | None = None) -> str:
     """The comparison of two models, under the key that it has in the report of ``fuse``; and where they differ."""
-    return _document(version, {"parity": _parity(parity), "bisection": bisection and _bisection(bisection)})
+    return document(version, {"parity": _parity(parity), "bisection": bisection and _bisection(bisection)})
 
 
-def latency_json(version: str, latency: Latency) -> str:
-    """The times of two models, under the key that they have in the report of ``fuse``."""
-    return _document(version, {"latency": _latency(latency)})
+def bench_json(report: BenchReport) -> str:
+    """The report of ``bench``; two models under one condition also have the key of ``fuse``, ``latency``."""
+    pair = report.blocks[0].latency() if len(report.models) == 2 and len(report.blocks) == 1 else None
+    return document(
+        report.version,
+        {
+            "models": report.models,
+            "environment": asdict(report.environment),
+            "warnings": report.warnings,
+            "benchmarks": [_benchmark(block) for block in report.blocks],
+            "latency": pair and _latency(pair),
+        },
+    )
 
 
 def codes_json(version: str, codes: dict[str, dict[str, str]]) -> str:
     """Refusal codes with their ``meaning`` and ``advice``."""
-    return _document(version, {"codes": codes})
+    return document(version, {"codes": codes})
 
 
-def _document(version: str, content: dict[str, Any]) -> str:
-    """The text of a document of the current format."""
-    document = {"schema_version": SCHEMA_VERSION, "tool_version": version, **content}
-    return json.dumps(document, indent=2, allow_nan=False) + "\n"
+def _fusion(report: FuseReport) -> dict[str, Any]:
+    """What one run of ``fuse`` or ``inspect`` found and did."""
+    return {
+        "verdict": report.verdict.value,
+        "min_speedup": report.min_speedup,
+        "max_foldable": report.max_foldable,
+        "notes": report.notes,
+        "baseline": "input with notes" if report.notes else "input",
+        "before": _model(report.before),
+        "after": _model(report.after),
+        "regions": [_region(region) for region in report.regions],
+        "refusals": [asdict(refusal) for refusal in report.refusals],
+        "advice": report.advice,
+        "parity": report.parity and _parity(report.parity),
+        "region_parities": [_region_parity(parity) for parity in report.region_parities],
+        "rolled_back": [_region_parity(parity) for parity in report.rolled_back],
+        "decisions": report.tuning and tuning_json(report.tuning),
+        "latency": report.latency and _latency(report.latency),
+        "target": report.target and target_json(report.target),
+    }
 
 
 def _model(model: ModelFile) -> dict[str, Any]:
@@ -70,6 +98,25 @@ def _model(model: ModelFile) -> dict[str, Any]:
         "nodes_by_op": model.census.nodes_by_op,
         "parameters": model.census.parameters,
         "tensor_bytes": model.census.tensor_bytes,
+        "profile": model.profile and _profile(model.profile),
+    }
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    """What one run of a model takes, and each of its layers."""
+    return {
+        "inputs": profile.inputs,
+        "assumed_inputs": profile.assumed,
+        "macs": profile.macs,
+        "winograd_multiplications": profile.winograd_multiplications,
+        "activation_bytes_read": profile.activation_bytes_read,
+        "activation_bytes_written": profile.activation_bytes_written,
+        "weight_bytes_read": profile.weight_bytes,
+        "peak_activation_bytes": profile.peak_activation_bytes,
+        "macs_per_byte": profile.intensity,
+        "subgraphs": profile.subgraphs,
+        "unknown": profile.unknown,
+        "layers": [asdict(layer) for layer in profile.layers],
     }
 
 
@@ -145,6 +192,37 @@ def _latency(latency: Latency) -> dict[str, Any]:
         "conditions": asdict(latency.conditions),
         "before": _timing(latency.before),
         "after": _timing(latency.after),
+    }
+
+
+def _benchmark(block: Latencies) -> dict[str, Any]:
+    """Every model under one condition; samples are nanoseconds, a list for each session."""
+    ends = np.cumsum([len(leg) for leg in block.legs])[:-1]
+    return {
+        "batch": block.conditions.batch,
+        "conditions": asdict(block.conditions),
+        "rounds": block.rounds,
+        "warnings": block.warnings,
+        "models": [_model_latency(model, ends, baseline=index == 0) for index, model in enumerate(block.models)],
+    }
+
+
+def _model_latency(model: ModelLatency, ends: npt.NDArray[np.int_], *, baseline: bool) -> dict[str, Any]:
+    """The figures of one model; of the one that ratios refer to, the ratio is null."""
+    timing, ratio, footprint = model.timing, model.ratio, model.footprint
+    return {
+        "median_ns": timing.median_ns,
+        "iqr_ns": timing.iqr_ns,
+        "p95_ns": timing.p95_ns,
+        "examples_per_second": model.throughput,
+        "speedup": None if baseline else ratio.speedup,
+        "speedup_low": None if baseline else ratio.low,
+        "speedup_high": None if baseline else ratio.high,
+        "verdict": None if baseline else ratio.verdict,
+        "session_creation_median_ns": model.creation_median_ns,
+        "session_creation_ns": model.creation_ns,
+        "memory": footprint and asdict(footprint) | {"added_bytes": footprint.added_bytes},
+        "samples_ns": [leg.tolist() for leg in np.split(np.array(timing.samples_ns), ends)],
     }
 
 

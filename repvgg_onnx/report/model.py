@@ -3,11 +3,13 @@
 import enum
 from dataclasses import dataclass
 
-from repvgg_onnx.census import Census
+from repvgg_onnx.census import Census, Profile
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.serving.tensorrt import TensorRTCheck
+from repvgg_onnx.tuning import Tuning
 
 
 class Verdict(enum.Enum):
@@ -19,6 +21,7 @@ class Verdict(enum.Enum):
     PARITY_FAILED = "parity-failed"
     REGION_FAILED = "region-failed"
     TOO_SLOW = "too-slow"
+    UNFIT = "unfit-for-target"
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class ModelFile:
         path: the file; None where the model was not written.
         size_bytes: size of the file with its external data; None where the model was not written.
         census: what the model stores.
+        profile: what one run of it takes; None where nobody asked.
     """
 
     path: str | None
     size_bytes: int | None
     census: Census
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,9 @@ class FuseReport:
         region_parities: how each folded region compares on the activations that arrive there; empty where that was not
             asked for.
         rolled_back: the same for regions that failed and were left as they were.
+        tuning: what was decided about doubtful folds, and what was measured for it; None where nothing was.
+        target: what the server that the model is for is known to say of it; None where none was named.
+        max_foldable: number of foldable regions up to which a model passes ``check``; None outside of it.
     """
 
     version: str
@@ -71,3 +79,23 @@ class FuseReport:
     advice: dict[str, str]
     region_parities: tuple[RegionParity, ...] = ()
     rolled_back: tuple[RegionParity, ...] = ()
+    tuning: Tuning | None = None
+    target: TensorRTCheck | None = None
+    max_foldable: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model of several.
+
+    Attributes:
+        path: the model, as the user named it.
+        report: what was found and done; None where the model is not usable or was not begun.
+        exit_code: what the command would have returned for it alone; None where it was not begun.
+        error: why that is not 0, in a sentence; None where it is.
+    """
+
+    path: str
+    report: FuseReport | None
+    exit_code: int | None
+    error: str | None

@@ -11,6 +11,7 @@ from repvgg_onnx.census import Census
 from repvgg_onnx.checks.agreement import Agreement
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
+from repvgg_onnx.report.census import census_section, condition_lines, layer_section, profile_rows
 from repvgg_onnx.report.findings import (
     advice_lines,
     note_lines,
@@ -22,6 +23,8 @@ from repvgg_onnx.report.findings import (
 )
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, dim, section
 from repvgg_onnx.report.model import FuseReport, Verdict
+from repvgg_onnx.report.target import target_lines
+from repvgg_onnx.report.tuning import gate_line, tuning_lines
 from repvgg_onnx.report.units import count, duration, plural, printable, share, size
 
 
@@ -30,8 +33,14 @@ def fuse_report(report: FuseReport) -> Group:
     return Group(*_fuse_sections(report))
 
 
-def inspect_report(report: FuseReport, *, every: bool) -> Group:
-    """The whole report of ``inspect``; alike regions and refusals are one entry unless ``every`` one is to be seen."""
+def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) -> Group:
+    """The whole report of ``inspect``.
+
+    Args:
+        report: what was found.
+        every: list every region and refusal, and not alike ones as one entry.
+        per_layer: list what each node takes.
+    """
     return Group(
         title(report),
         *note_lines(report.notes, compared=False),
@@ -39,6 +48,7 @@ def inspect_report(report: FuseReport, *, every: bool) -> Group:
         *refusal_details(report.refusals, every=every),
         *advice_lines(report.advice),
         *_change_lines(report),
+        *_census_lines(report, per_layer=per_layer),
     )
 
 
@@ -92,10 +102,17 @@ def _fuse_sections(report: FuseReport) -> Iterator[RenderableType]:
     yield from region_lines(report.regions)
     yield from refusal_lines(report.refusals)
     yield from _change_lines(report)
+    if report.regions and report.before.profile:
+        yield from map(dim, condition_lines(report.before.profile))
     if report.parity:
         yield from section("Parity", Group(parity_report(report.parity), *region_parity_lines(report)))
+    if report.tuning:
+        yield from section("Doubtful folds", Group(*tuning_lines(report.tuning)))
     if report.latency:
-        yield from section("Latency", latency_report(report.latency))
+        gate = None if report.min_speedup is None else gate_line(report.latency, report.min_speedup)
+        yield from section("Latency", Group(latency_report(report.latency), *([] if gate is None else [gate])))
+    if report.target:
+        yield from section("TensorRT", Group(*target_lines(report.target)))
     if outcome := _outcome(report):
         yield Text()
         yield outcome
@@ -107,8 +124,16 @@ def _change_lines(report: FuseReport) -> Iterator[RenderableType]:
     yield _change_table(report) if report.regions else dim(_size_line(report))
 
 
+def _census_lines(report: FuseReport, *, per_layer: bool) -> Iterator[RenderableType]:
+    """What the input takes, and each of its nodes if asked for."""
+    if report.before.profile:
+        yield from census_section(report.before.census, report.before.profile)
+        if per_layer:
+            yield from layer_section(report.before.profile.layers)
+
+
 def _change_table(report: FuseReport) -> Table:
-    """Node counts by operator, parameters and file size, before and after."""
+    """Node counts by operator, parameters, file size and what a run takes, before and after."""
     table = Table(box=None, pad_edge=False, header_style=HEAD)
     table.add_column("")
     table.add_column("before", justify="right", min_width=10)
@@ -131,6 +156,8 @@ def _change_rows(report: FuseReport) -> Iterator[tuple[str, str, str]]:
     yield "parameters", count(before.parameters), count(after.parameters)
     if report.before.size_bytes is not None and report.after.size_bytes is not None:
         yield "file size", size(report.before.size_bytes), size(report.after.size_bytes)
+    if report.before.profile and report.after.profile:
+        yield from profile_rows(report.before.profile, report.after.profile)
 
 
 def _by_change(before: Census, after: Census) -> tuple[list[str], list[str]]:
@@ -195,5 +222,5 @@ def _outcome(report: FuseReport) -> Text:
             return Text(f"wrote {written}, {how}" if written else "")
         case Verdict.FOLDABLE:
             return Text()
-        case Verdict.PARITY_FAILED | Verdict.REGION_FAILED | Verdict.TOO_SLOW:
+        case Verdict.PARITY_FAILED | Verdict.REGION_FAILED | Verdict.TOO_SLOW | Verdict.UNFIT:
             return Text("nothing was written", style=BAD)

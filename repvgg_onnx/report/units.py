@@ -39,6 +39,16 @@ def duration(nanoseconds: float) -> str:
     return _scaled(nanoseconds, _TIME_UNITS) or f"{nanoseconds:.0f} ns"
 
 
+def time_unit(nanoseconds: float) -> tuple[int, str]:
+    """Nanoseconds of the unit in which ``duration`` writes a time, and its name.
+
+    Example:
+        >>> time_unit(12_312_345), time_unit(950)
+        ((1000000, 'ms'), (1, 'ns'))
+    """
+    return next((unit for unit in _TIME_UNITS if nanoseconds >= unit[0]), (1, "ns"))
+
+
 def share(part: int, whole: int) -> str:
     """A part of a whole in percent.
 

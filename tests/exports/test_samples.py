@@ -133,3 +133,11 @@ def test_the_bounds_of_a_block_hold() -> None:
     assert "regions that failed: 0" in done.stdout
     share = float(done.stdout.split("its bound: ")[1].split("%")[0])
     assert 0 < share < 100
+
+
+def test_what_autotuning_changes_is_one_row_a_network() -> None:
+    command = [sys.executable, str(SAMPLES / "benchmarks" / "autotune.py"), "--model", "dbb-block", "--seconds", "0.1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=SAMPLES.parent, env=ENVIRONMENT)
+    assert done.returncode in (0, 1)  # times are no matter of a test
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith("dbb-block"))
+    assert "of 4, 0 of 0" in row

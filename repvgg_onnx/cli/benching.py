@@ -1,0 +1,87 @@
+"""What ``bench`` does: one measurement for each batch and number of threads, a report, and a picture."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import click
+
+from repvgg_onnx import __version__
+from repvgg_onnx.checks.environment import describe_environment
+from repvgg_onnx.checks.latency import Latencies, benchmark_models, obstacles, require_batches
+from repvgg_onnx.cli.boundary import about
+from repvgg_onnx.cli.files import require_models, sides_of
+from repvgg_onnx.cli.options import STDOUT, BenchOptions, Output, Runtime
+from repvgg_onnx.cli.output import protect_models, require_distinct, require_folder, show, stage
+from repvgg_onnx.graph.save import write_bytes
+from repvgg_onnx.report.latency import BenchReport, bench_report
+from repvgg_onnx.report.machine import bench_json
+from repvgg_onnx.report.plot import FORMATS, plot_latencies, require_matplotlib
+from repvgg_onnx.report.units import plural
+
+THREADS = 1
+"""Threads to measure on where the user does not say."""
+
+
+def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
+    """Measure every model at every batch and number of threads, and report.
+
+    Raises:
+        BadInputError: a model cannot be used.
+        ExtraMissingError: a picture is asked for and matplotlib is missing.
+        UsageError: a file would be written where it cannot or must not be.
+    """
+    require_models(*options.models)
+    protect_models(output, *options.models)
+    _require_plot(options, output)
+    threads = options.threads or (THREADS,)
+    environment = describe_environment()
+    if options.batches:
+        arguments = runtime.arguments(threads=THREADS)
+        require_batches(options.models, options.batches, **{key: arguments[key] for key in ("provider", "custom_ops")})
+    report = BenchReport(
+        version=__version__,
+        models=tuple(map(str, options.models)),
+        environment=environment,
+        warnings=obstacles(environment, max(threads)),
+        blocks=tuple(_measure(options, runtime, output)),
+    )
+    show(output, bench_report(report), bench_json(report))
+    if options.plot is not None:
+        with about(options.plot):
+            write_bytes(plot_latencies(report, options.plot.suffix[1:].lower()), options.plot)
+
+
+def _measure(options: BenchOptions, runtime: Runtime, output: Output) -> Iterator[Latencies]:
+    """One measurement for each batch and number of threads, in the order given."""
+    for batch, threads in product(options.batches or (None,), options.threads or (THREADS,)):
+        at = f" at batch {batch}" if options.batches else ""
+        on = f" on {plural(threads, 'thread')}" if options.threads else ""
+        with stage(f"Measuring latency{at}{on}, at most {options.seconds:g} s", quiet=output.quiet):
+            yield benchmark_models(
+                options.models,
+                batch=batch,
+                seconds=options.seconds,
+                isolate=options.isolate,
+                memory=True,
+                **replace(runtime, threads=threads).arguments(threads=THREADS),
+            )
+
+
+def _require_plot(options: BenchOptions, output: Output) -> None:
+    """The picture, if there is to be one, can be made and written and overwrites nothing of the user's.
+
+    Raises:
+        ExtraMissingError: matplotlib is missing.
+        UsageError: its name has no suffix of a format, its folder does not exist, or it is another file of this run.
+    """
+    plot = options.plot
+    if plot is None:
+        return
+    if plot.suffix[1:].lower() not in FORMATS:
+        raise click.UsageError(f"{plot} does not end in {', '.join(f'.{name}' for name in FORMATS)}")
+    require_folder(plot)
+    document = None if output.json_path in (None, STDOUT) else Path(str(output.json_path))
+    require_distinct(plot, document, *options.models, *(side for model in options.models for side in sides_of(model)))
+    require_matplotlib()

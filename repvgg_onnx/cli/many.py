@@ -1,0 +1,266 @@
+"""What ``check`` does, and ``fuse`` with several models: each by itself, in one table, with one exit code."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import onnx
+from rich.console import RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from repvgg_onnx import __version__
+from repvgg_onnx.cli.boundary import (
+    BadInputError,
+    CheckFailedError,
+    about,
+    as_click_exception,
+    error_line,
+    is_debugging,
+)
+from repvgg_onnx.cli.configuring import settings_of
+from repvgg_onnx.cli.files import sides_of
+from repvgg_onnx.cli.fusing import failure, fuse_file, run_fuse
+from repvgg_onnx.cli.options import Output
+from repvgg_onnx.cli.output import console, protect_models, show
+from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_request, is_folder
+from repvgg_onnx.cli.turns import Turns, begin, working
+from repvgg_onnx.cli.writing import beside
+from repvgg_onnx.fleet import run_all
+from repvgg_onnx.report.machine import many_json
+from repvgg_onnx.report.model import FuseReport, Outcome
+from repvgg_onnx.report.summary import check_report, summary
+
+Result = TypeVar("Result")
+
+
+def fuse_models(ctx: click.Context) -> int:
+    """What ``fuse`` does: one model with a report of its own, several in one table.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ClickException: the model is not usable, a check failed, or the command was given wrongly.
+    """
+    params = ctx.params
+    models, output = list(expand(params["models"])), Output(params["json_path"], params["quiet"])
+    if len(models) == 1 and not is_folder(params["output"]):
+        request = fuse_request(models[0], settings_of(ctx, models[0]).params)
+        run_fuse(request.options, request.assumptions, request.runtime, output)
+        return 0
+    folder = None if params["output"] is None else Path(params["output"])
+    requests = [fuse_request(model, settings_of(ctx, model).params) for model in models]
+    return run_fuse_many(requests, folder, _plan(ctx), output)
+
+
+def check_models(ctx: click.Context) -> int:
+    """What ``check`` does.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ClickException: the command was given wrongly.
+    """
+    params = ctx.params
+    models = list(expand(params["models"]))
+    requests = [check_request(model, settings_of(ctx, model).params) for model in models]
+    return run_check(requests, _plan(ctx), Output(params["json_path"], params["quiet"]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How several models are worked on.
+
+    Attributes:
+        jobs: how many at once.
+        fail_fast: whether none is begun after one that failed.
+        debug: whether errors show where they come from.
+    """
+
+    jobs: int
+    fail_fast: bool
+    debug: bool
+
+    def stops(self, outcome: Outcome) -> bool:
+        """Whether no other model is begun after one that ended so."""
+        return self.fail_fast and outcome.error is not None
+
+
+def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, output: Output) -> int:
+    """Fuse every model, report, and say why some failed.
+
+    Args:
+        requests: what to do with each model.
+        folder: where to write to, under the names that the models have; None is the default of each request.
+        plan: how.
+        output: where the reports go.
+
+    Returns:
+        The exit code: the largest one of all models.
+
+    Raises:
+        UsageError: a file would be written where it cannot or must not be, or one file by two models.
+    """
+    if len(requests) > 1 and any(request.options.decisions for request in requests):
+        raise click.UsageError("--decisions is about one model")
+    if folder is not None:
+        requests = [request.to(folder / request.options.model.name) for request in requests]
+    _require_places(requests, output)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return _report(_outcomes(requests, plan, output), summary, output)
+
+
+def run_check(requests: Sequence[Request], plan: Plan, output: Output) -> int:
+    """Say what can be folded in every model, and write none.
+
+    Returns:
+        The exit code: the largest one of all models.
+    """
+    protect_models(output, *(request.options.model for request in requests))
+    return _report(_outcomes(requests, plan, output), check_report, output)
+
+
+def _plan(ctx: click.Context) -> Plan:
+    return Plan(ctx.params["jobs"], ctx.params["fail_fast"], is_debugging(ctx))
+
+
+def work(request: Request, output: Output, *, debug: bool) -> Outcome:
+    """One model by itself; whatever goes wrong with it is in its outcome."""
+    path = request.options.model
+    try:
+        with working(), about(path):
+            report = fuse_file(request.options, request.assumptions, request.runtime, output)
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        return _failed(path, error)
+    sentence = failure(request.options, report)
+    return Outcome(str(path), _small(report), 0 if sentence is None else CheckFailedError.exit_code, sentence)
+
+
+def _failed(path: Path, error: Exception) -> Outcome:
+    shown = as_click_exception(error)
+    sentence = error_line(click.ClickException(shown.message)).removeprefix("error: ")
+    return Outcome(str(path), None, shown.exit_code, sentence.removeprefix(f"{path}: "))
+
+
+def _small(report: FuseReport) -> FuseReport:
+    """The report without the models that it holds, so that it can be sent from process to process."""
+    if report.tuning is None:
+        return report
+    fusion = replace(report.tuning.fusion, model=onnx.ModelProto())
+    return replace(report, tuning=replace(report.tuning, fusion=fusion))
+
+
+def _require_places(requests: Sequence[Request], output: Output) -> None:
+    """No file is written by two models, and none that is read is written but by ``--in-place``.
+
+    Raises:
+        UsageError: one would be.
+    """
+    models = [request.options.model for request in requests]
+    read = {os.path.realpath(file): file for model in models for file in (model, *sides_of(model))}
+    written: dict[str, Path] = {}
+    for request in requests:
+        model, target = request.options.model, _target(request)
+        place = os.path.realpath(target)
+        if place in written:
+            raise click.UsageError(f"{written[place]} and {model} would both be written to {target}")
+        if place in read and not request.options.in_place:
+            raise click.UsageError(f"{target} would overwrite {read[place]}")
+        written[place] = model
+    protect_models(output, *models, *map(_target, requests))
+
+
+def _target(request: Request) -> Path:
+    options = request.options
+    if options.in_place:
+        return options.model
+    return options.output or beside(options.model)
+
+
+def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[Outcome]:
+    """What became of each model, in order."""
+    workers = min(plan.jobs, len(requests))
+    if workers == 1:
+        each = partial(work, output=replace(output, json_path=None), debug=plan.debug)
+        results = run_all(each, requests, None, _lost, done=lambda outcome: plan.stops(outcome))
+    else:
+        each = partial(work, output=Output(None, quiet=True), debug=plan.debug)
+        with _pool(workers) as pool, _progress(len(requests), quiet=output.quiet) as advance:
+            results = run_all(each, requests, pool, _lost, done=lambda outcome: advance() or plan.stops(outcome))
+    paths = [str(request.options.model) for request in requests]
+    return [result or Outcome(path, None, None, None) for path, result in zip(paths, results, strict=True)]
+
+
+def _lost(request: Request, error: Exception) -> Outcome:
+    sentence = "the process that worked on it died, perhaps for lack of memory"
+    return _failed(request.options.model, BadInputError(sentence) if isinstance(error, BrokenExecutor) else error)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Processes that Ctrl-C does not reach, not even while they start."""
+
+    def submit(self, function: Callable[..., Result], /, *args: Any, **keywords: Any) -> Future[Result]:
+        """As ``Executor.submit``; this is where processes are started, and they inherit what is blocked."""
+        if sys.platform == "win32":
+            return super().submit(function, *args, **keywords)
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(function, *args, **keywords)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[_Pool]:
+    """Processes that take turns at measuring; if the block does not end well, what they do is undone."""
+    context = multiprocessing.get_context("spawn")
+    turns = Turns.among(workers, context)
+    pool = _Pool(workers, mp_context=context, initializer=begin, initargs=(turns,))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A terminal on stderr shows how many models are done; it is drawn when one is, and disturbs no measurement."""
+    screen = console(sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    hidden = quiet or not screen.is_terminal
+    with Progress(*columns, console=screen, auto_refresh=False, transient=True, disable=hidden) as progress:
+        task = progress.add_task("Models", total=total)
+        progress.refresh()
+
+        def advance() -> None:
+            progress.update(task, advance=1, refresh=True)
+
+        yield advance
+
+
+def _report(outcomes: Sequence[Outcome], render: Callable[[Sequence[Outcome]], RenderableType], output: Output) -> int:
+    """Show every outcome, and the errors on stderr; the exit code."""
+    show(output, render(outcomes), many_json(__version__, outcomes))
+    for outcome in outcomes:
+        if outcome.error is not None:
+            click.echo(error_line(click.ClickException(f"{outcome.path}: {outcome.error}")), err=True)
+    return max((outcome.exit_code or 0 for outcome in outcomes), default=0)

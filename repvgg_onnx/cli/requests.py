@@ -1,0 +1,86 @@
+"""What a command is to do with one model, made from what its options are set to."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from repvgg_onnx.cli.options import Assumptions, FuseOptions, Runtime
+
+_NEGATED = {"verify": "no_verify", "bench": "no_bench"}
+_RUNTIME = ("shapes", "inputs", "ranges", "threads", "provider", "custom_ops", "provider_options", "labels")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One model, and what ``fuse`` is to do with it."""
+
+    options: FuseOptions
+    assumptions: Assumptions
+    runtime: Runtime
+
+    def to(self, output: Path) -> "Request":
+        """The same, written to another file."""
+        return replace(self, options=replace(self.options, output=output))
+
+
+def fuse_request(model: Path, params: Mapping[str, Any]) -> Request:
+    """What ``fuse`` was asked to do with a model.
+
+    Args:
+        model: the file.
+        params: what the options are set to.
+    """
+    named = {name: params[name] for name in FuseOptions.__dataclass_fields__ if name in params}
+    negated = {name: not params[option] for name, option in _NEGATED.items()}
+    output = None if params["output"] is None else Path(params["output"])
+    options = FuseOptions(**{**named, **negated, "model": model, "output": output})
+    return Request(options, _assumptions(params), Runtime(**{name: params[name] for name in _RUNTIME}))
+
+
+def check_request(model: Path, params: Mapping[str, Any]) -> Request:
+    """What ``check`` was asked to do with a model: what ``fuse --check`` does.
+
+    Args:
+        model: the file.
+        params: what the options are set to.
+    """
+    options = FuseOptions(
+        model,
+        output=None,
+        in_place=False,
+        check=True,
+        verify=False,
+        bench=False,
+        tolerance=None,
+        bench_seconds=0.0,
+        min_speedup=None,
+        max_constant_mb=params["max_constant_mb"],
+        max_foldable=params["max_foldable"],
+        ignore=params["ignore"],
+    )
+    runtime = Runtime(params["shapes"], (), {}, None, "CPUExecutionProvider", ())
+    return Request(options, _assumptions(params), runtime)
+
+
+def expand(models: Iterable[Path]) -> Iterator[Path]:
+    """The models, each once; a pattern that the shell has left as it is stands for the files that it matches."""
+    return iter(dict.fromkeys(path for model in models for path in (_matches(model) or [model])))
+
+
+def is_folder(output: str | None) -> bool:
+    """Whether the place to write to is a folder by its name alone."""
+    return output is not None and output.endswith(("/", os.sep))
+
+
+def _matches(model: Path) -> list[Path]:
+    """Files that a pattern matches; none where it is the name of a file or no pattern."""
+    if model.exists() or not glob.has_magic(str(model)):
+        return []
+    return [Path(name) for name in sorted(glob.glob(str(model), recursive=True))]
+
+
+def _assumptions(params: Mapping[str, Any]) -> Assumptions:
+    return Assumptions(params["assume_inference"], params["freeze_initializers"])

@@ -1,0 +1,155 @@
+"""``--autotune`` and ``--decisions``: what is measured, and the file that it is saved in and read from."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from repvgg_onnx import __version__
+from repvgg_onnx.checks.environment import describe_environment
+from repvgg_onnx.checks.session import provider_parts
+from repvgg_onnx.cli.boundary import about
+from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
+from repvgg_onnx.cli.output import require_distinct, require_folder, stage
+from repvgg_onnx.cli.turns import alone
+from repvgg_onnx.errors import CheckError
+from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
+from repvgg_onnx.graph.fingerprint import fingerprint
+from repvgg_onnx.graph.load import open_model
+from repvgg_onnx.graph.save import write_bytes
+from repvgg_onnx.tuning import Tuning, autotune
+
+FORMAT = "repvgg-onnx decisions"
+FORMAT_VERSION = 1
+"""Raised when a key changes its meaning or goes."""
+
+
+def require_decisions_file(options: FuseOptions, output: Output, target: Path | None) -> None:
+    """The decisions, if they are to be saved, can be, and not over another file of this run.
+
+    Raises:
+        UsageError: their folder does not exist, or they would overwrite the model, the output or the report.
+    """
+    if options.autotune and options.decisions is not None:
+        require_folder(options.decisions)
+        report = None if output.json_path is None else Path(output.json_path)
+        require_distinct(options.decisions, options.model, target, report)
+
+
+def measured(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Tuning | None:
+    """What ``--autotune`` finds; None without it."""
+    if not options.autotune:
+        return None
+    with alone(), stage(f"Measuring doubtful folds, at most {options.autotune_seconds:g} s", quiet=output.quiet):
+        return autotune(
+            options.model,
+            max_constant_mb=options.max_constant_mb,
+            seconds=options.autotune_seconds,
+            **runtime.arguments(threads=1),
+            **asdict(assumptions),
+        )
+
+
+def decided(options: FuseOptions, tuning: Tuning | None) -> Decisions:
+    """The decisions to fold by: those measured just now, those of the file, or none.
+
+    Raises:
+        CheckError: the file holds no decisions about this model.
+    """
+    if tuning is not None:
+        return tuning.decisions
+    return (
+        UNDECIDED if options.decisions is None else read_decisions(options.decisions, open_model(options.model).model)
+    )
+
+
+def save_decisions(options: FuseOptions, tuning: Tuning | None, runtime: Runtime) -> None:
+    """Writes what was measured, if the user wants it.
+
+    Raises:
+        BadInputError: the file cannot be written.
+    """
+    if tuning is not None and options.decisions is not None:
+        document = json.dumps(_document(tuning, open_model(options.model).model, runtime), indent=2) + "\n"
+        with about(options.decisions):
+            write_bytes(document.encode(), options.decisions)
+
+
+def read_decisions(path: Path, model: onnx.ModelProto) -> Decisions:
+    """The decisions of a file.
+
+    Args:
+        path: the file.
+        model: what they have to be about.
+
+    Raises:
+        CheckError: the file cannot be read, is of another format or version, or is about another model.
+    """
+    document = _parsed(path)
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckError(f"decisions file {path} has format version {version!r}; this version reads {FORMAT_VERSION}")
+    try:
+        folds = {_ends(entry): _flag(entry["fold"]) for entry in document["regions"]}
+        decisions, sha256 = Decisions(folds, _flag(document["keep_input"])), document["model"]["sha256"]
+    except (KeyError, TypeError) as error:
+        raise CheckError(f"decisions file {path} is damaged: {type(error).__name__} {error}") from error
+    if sha256 != fingerprint(model):
+        raise CheckError(f"decisions file {path} is about another model, or another version of this one")
+    return decisions
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckError(f"decisions file {path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckError(f"decisions file {path} is no JSON document: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise CheckError(f"{path} is no decisions file of this program")
+    return document
+
+
+def _ends(entry: dict[str, Any]) -> tuple[str, str]:
+    root, sink = entry["root"], entry["sink"]
+    if not isinstance(root, str) or not isinstance(sink, str):
+        raise TypeError("a root or a sink is no name")
+    return root, sink
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is neither true nor false")
+    return value
+
+
+def _document(tuning: Tuning, model: onnx.ModelProto, runtime: Runtime) -> dict[str, Any]:
+    """The decisions, and what they rest on."""
+    latencies = {
+        (region.root, region.sink): judgement.latency
+        for judgement in tuning.judgements
+        for region in judgement.regions
+        if judgement.latency is not None
+    }
+    arguments = runtime.arguments(threads=1)
+    name, settings = provider_parts(arguments["provider"])
+    conditions = {"provider": name, "provider_options": settings, "threads": arguments["threads"]}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "tool_version": __version__,
+        "model": {"sha256": fingerprint(model)},
+        "environment": asdict(describe_environment()) | conditions | {"shapes": runtime.shapes},
+        "keep_input": tuning.decisions.keep_all,
+        "regions": [
+            {"root": root, "sink": sink, "fold": fold, "measured": _measured(latencies.get((root, sink)))}
+            for (root, sink), fold in tuning.decisions.folds.items()
+        ],
+    }
+
+
+def _measured(latency: Any) -> dict[str, float] | None:
+    return latency and {"speedup": latency.speedup, "low": latency.low, "high": latency.high}

@@ -1,0 +1,216 @@
+"""Many models fused, here or on whatever runs calls: a pool of processes, or a cluster."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any, TypeVar
+
+from repvgg_onnx.checks.parity import Parity, verify
+from repvgg_onnx.errors import CheckError, RepvggOnnxError
+from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.graph.load import load_model, open_model
+from repvgg_onnx.graph.save import stage_copy, stage_model
+from repvgg_onnx.graph.storage.staging import Staging, staging
+from repvgg_onnx.pipeline import prepare
+from repvgg_onnx.proof import Proof, prove
+
+PathLike = str | os.PathLike[str]
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class FusedFile:
+    """What became of one model of many; it is small, whatever the size of the model.
+
+    Attributes:
+        path: the input.
+        written: the file that was written; None where the model is not usable or a check failed.
+        regions: what was folded, in graph order.
+        refusals: what was not, and why.
+        notes: what was taken for granted because the caller said so, in sentences.
+        parity: comparison of the outputs; None where nothing was folded or the model is not usable.
+        error: why nothing was written, in a sentence; None where something was.
+    """
+
+    path: Path
+    written: Path | None
+    regions: tuple[Region, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = ()
+    parity: Parity | None = None
+    error: str | None = None
+
+
+def fuse_many(
+    paths: Iterable[PathLike],
+    output: PathLike,
+    *,
+    executor: Executor | None = None,
+    tolerance: float | None = None,
+    **arguments: Any,
+) -> tuple[FusedFile, ...]:
+    """Every model is fused, its regions and its outputs are checked, and it is written; no latency is measured.
+
+    Paths go to the executor and summaries come back: the models are read and written where the calls are run, which has
+    to see the same files. Each model is written whole or not at all, whatever becomes of the others.
+
+    Args:
+        paths: the models.
+        output: folder to write to, made if it is not there; each file keeps its name.
+        executor: what runs the calls, such as a ``ProcessPoolExecutor`` or Dask's ``Client.get_executor()``; None runs
+            them here, one after the other. It is not shut down.
+        tolerance: as for verify().
+        **arguments: as for prove(), for every model.
+
+    Returns:
+        What became of each model, in the order of the paths. Errors of one model are in its summary.
+
+    Raises:
+        CheckError: two models would be written to one file, or one over itself.
+        TypeError: prove() knows no such argument.
+    """
+    models, folder = [Path(path) for path in paths], Path(output)
+    _require_places(models, folder)
+    signature(prove).bind(None, **arguments)
+    work = partial(fuse_into, output=folder, tolerance=tolerance, **arguments)
+    return tuple(result for result in run_all(work, models, executor, _lost) if result is not None)
+
+
+def fuse_into(path: PathLike, output: PathLike, *, tolerance: float | None = None, **arguments: Any) -> FusedFile:
+    """One model of ``fuse_many()``, to be sent to whatever is no ``Executor``.
+
+    Args:
+        path: the model.
+        output: folder to write to, made if it is not there; the file keeps its name.
+        tolerance: as for verify().
+        **arguments: as for prove().
+    """
+    model, target = Path(path), Path(output) / Path(path).name
+    try:
+        proof = prove(model, **arguments)
+        parity, error = _written(model, target, proof, tolerance, arguments)
+    except RepvggOnnxError as failure:
+        return FusedFile(model, None, error=str(failure))
+    except OSError as failure:
+        return FusedFile(model, None, error=f"cannot be written: {failure.strerror}")
+    fusion = proof.fusion
+    written = target if error is None else None
+    return FusedFile(model, written, fusion.regions, fusion.refusals, fusion.notes, parity, error)
+
+
+def run_all(
+    work: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    executor: Executor | None,
+    lost: Callable[[Task, Exception], Result],
+    *,
+    done: Callable[[Result], bool] = lambda _: False,
+) -> list[Result | None]:
+    """The results of all tasks, in their order.
+
+    Args:
+        work: what makes a result of a task.
+        tasks: what to call it with.
+        executor: what runs the calls; None runs them here, one after the other.
+        lost: makes the result of a task whose worker gave none, from what the executor says.
+        done: told each result as it arrives; whether no other task is to be begun.
+
+    Returns:
+        None for a task that was not begun.
+    """
+    if executor is None:
+        return _run_here(work, tasks, done)
+    futures = {executor.submit(work, task): index for index, task in enumerate(tasks)}
+    results: list[Result | None] = [None] * len(tasks)
+    try:
+        for future in as_completed(futures):
+            if not future.cancelled():
+                index = futures[future]
+                results[index] = result = _result(future, tasks[index], lost)
+                if done(result):
+                    _cancel(futures)
+    except BaseException:
+        _cancel(futures)
+        raise
+    return results
+
+
+def _result(future: Future[Result], task: Task, lost: Callable[[Task, Exception], Result]) -> Result:
+    try:
+        return future.result()
+    except Exception as error:
+        return lost(task, error)
+
+
+def _run_here(
+    work: Callable[[Task], Result], tasks: Sequence[Task], done: Callable[[Result], bool]
+) -> list[Result | None]:
+    results: list[Result | None] = []
+    for task in tasks:
+        result = work(task)
+        results.append(result)
+        if done(result):
+            break
+    return [*results, *[None] * (len(tasks) - len(results))]
+
+
+def _cancel(futures: Iterable[Future[Any]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _lost(model: Path, error: Exception) -> FusedFile:
+    return FusedFile(model, None, error=f"its worker gave no result: {type(error).__name__}: {error}")
+
+
+def _require_places(models: Sequence[Path], folder: Path) -> None:
+    taken: dict[str, Path] = {}
+    for model in models:
+        target = folder / model.name
+        if os.path.realpath(target) == os.path.realpath(model):
+            raise CheckError(f"{model} would be written over itself")
+        if model.name in taken:
+            raise CheckError(f"{taken[model.name]} and {model} would both be written to {target}")
+        taken[model.name] = model
+
+
+def _written(
+    model: Path, target: Path, proof: Proof, tolerance: float | None, arguments: dict[str, Any]
+) -> tuple[Parity | None, str | None]:
+    """The comparison of the outputs, and why nothing was written; the bytes that are compared are those written."""
+    if proof.failed and not proof.fusion.regions:
+        return None, "no region passed its check on recorded activations"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with staging(target) as place:
+        parity = _compared(model, place, proof, tolerance, arguments)
+        if parity is None or parity.passed:
+            place.commit()
+            return parity, None
+    return parity, f"the outputs of the fused model differ, by {parity.error:.2g}"
+
+
+def _compared(
+    model: Path, place: Staging, proof: Proof, tolerance: float | None, arguments: dict[str, Any]
+) -> Parity | None:
+    """The model staged, and how its outputs compare with those of the input; None where nothing was folded."""
+    fusion = proof.fusion
+    if not fusion.regions and not fusion.notes:
+        stage_copy(open_model(model), place)
+        return None
+    stage_model(fusion.model, place)
+    if not fusion.regions:
+        return None
+    assumed = {name: arguments[name] for name in ("assume_inference", "freeze_initializers") if name in arguments}
+    known = ("shapes", "inputs", "ranges", "provider", "threads", "custom_ops")
+    before, _ = prepare(load_model(model), **{"assume_inference": False, "freeze_initializers": False, **assumed})
+    return verify(
+        before if fusion.notes else model,
+        place.file,
+        tolerance=tolerance,
+        **{name: arguments[name] for name in known if name in arguments},
+    )

@@ -1,0 +1,89 @@
+"""What was decided about doubtful folds, as text and as JSON."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rich.text import Text
+
+from repvgg_onnx.checks.latency import Latency
+from repvgg_onnx.checks.statistics import Ratio
+from repvgg_onnx.report.groups import branch_sum, folded_node, gather
+from repvgg_onnx.report.layout import BAD, GOOD, dim
+from repvgg_onnx.report.units import printable
+from repvgg_onnx.tuning import Judgement, Tuning
+
+_OUTCOMES = {
+    "given-back": "the whole model was surely slower than the input, so nothing doubtful is folded",
+    "input-kept": "the whole model was surely slower than the input, so nothing is folded",
+}
+
+
+def tuning_lines(tuning: Tuning) -> Iterator[Text]:
+    """One line for each doubtful fold, alike ones as one, and what became of the whole."""
+    if not tuning.judgements:
+        yield dim("no fold is doubtful" if not tuning.decisions.folds else "no decision was needed")
+    for alike in gather(tuning.judgements, _line):
+        text, style = _line(alike[0])
+        yield Text(f"{len(alike):,} x {text}", style=style)
+    for latency in tuning.races:
+        yield dim(f"the whole against the input: {_measured(latency)}")
+    if tuning.outcome in _OUTCOMES:
+        yield Text(_OUTCOMES[tuning.outcome], style=BAD)
+
+
+def gate_line(latency: Latency, gate: float) -> Text | None:
+    """What an interval that holds the demanded speedup says; None where it decides."""
+    if not latency.low <= gate <= latency.high:
+        return None
+    interval = f"its 95% interval, {latency.low:.3g}-{latency.high:.3g}, holds it"
+    return Text(f"whether the speedup reaches {gate:g} is not decided: {interval}, so it passes")
+
+
+def tuning_json(tuning: Tuning) -> dict[str, Any]:
+    """The outcome, the races of the whole, and an entry for each doubtful fold."""
+    return {
+        "outcome": tuning.outcome,
+        "keep_input": tuning.decisions.keep_all,
+        "races": [_ratio(latency) for latency in tuning.races],
+        "regions": [_judgement(judgement) for judgement in tuning.judgements],
+    }
+
+
+def _line(judgement: Judgement) -> tuple[str, str]:
+    """What was in doubt, what was done, and why; and the style of it."""
+    what = " and ".join(f"{branch_sum(region)} as {folded_node(region)}" for region in judgement.regions)
+    done = "folded" if judgement.folded else "left"
+    figure = "" if judgement.latency is None else f": {_measured(judgement.latency)}"
+    return printable(f"{what} {done} {judgement.reason}{figure}"), GOOD if judgement.folded else ""
+
+
+def _measured(latency: Latency) -> str:
+    """Such as ``1.31x faster (95% CI 1.28-1.34)``."""
+    factor, low, high = Ratio(latency.speedup, latency.low, latency.high).stated
+    word = latency.verdict if latency.verdict in ("faster", "slower") else "as fast"
+    return f"{factor:.2f}x {word} (95% CI {low:.2f}-{high:.2f})"
+
+
+def _judgement(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "regions": [{key: asdict(region)[key] for key in _REGION_KEYS} for region in judgement.regions],
+        "wanted": judgement.wanted,
+        "folded": judgement.folded,
+        "measured": judgement.latency and _ratio(judgement.latency),
+        "reason": judgement.reason,
+    }
+
+
+_REGION_KEYS = ("root", "sink", "members", "branches", "op_type", "kernel_shape", "group")
+
+
+def _ratio(latency: Latency) -> dict[str, Any]:
+    return {
+        "verdict": latency.verdict,
+        "speedup": latency.speedup,
+        "speedup_low": latency.low,
+        "speedup_high": latency.high,
+        "pairs": latency.pairs,
+        "conditions": asdict(latency.conditions),
+    }
