@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -127,13 +127,17 @@ def run_all(
         return _run_here(work, tasks, done)
     futures = {executor.submit(work, task): index for index, task in enumerate(tasks)}
     results: list[Result | None] = [None] * len(tasks)
+    pending = set(futures)
     try:
-        for future in as_completed(futures):
-            if not future.cancelled():
-                index = futures[future]
-                results[index] = result = _result(future, tasks[index], lost)
-                if done(result):
-                    _cancel(futures)
+        while pending:
+            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in sorted(finished, key=futures.__getitem__):
+                if not future.cancelled():
+                    index = futures[future]
+                    results[index] = result = _result(future, tasks[index], lost)
+                    if done(result):
+                        _cancel(futures)
+            pending = {future for future in pending - finished if not future.cancelled()}
     except BaseException:
         _cancel(futures)
         raise

@@ -28,7 +28,7 @@ OPTIONS = [
 def section(title: str) -> str:
     """The README from a heading that starts so to the next one."""
     parts = re.split(r"^(?=#)", README, flags=re.MULTILINE)
-    (found,) = (part for part in parts if part.startswith((f"{title}\n", f"{title} ")))
+    (found,) = (part for part in parts if part.startswith((f"{title}\n", f"{title} ", f"{title}`")))
     return found
 
 

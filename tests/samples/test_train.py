@@ -550,6 +550,17 @@ def test_what_cannot_be_done_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_that_cannot_be_exported_is_not_trained(tmp_path: Path) -> None:
+    done = run("--model", "repvgg-psp", "--limit", "8", "--output", tmp_path / "out")
+    message = "error: torch cannot export the network for images of 32x32: Unsupported: ONNX export of operator"
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_option_is_in_the_help_and_in_the_readme() -> None:
     done = run("--help")
     options = set(re.findall(r"--[a-z-]+", done.stdout)) - {"--help"}
