@@ -8,7 +8,7 @@ from repvgg_onnx import __version__
 from repvgg_onnx.cli import cli
 from tests.cli.models import BLOCK, filled, perturbed
 
-COMMANDS = ("bench", "check", "doctor", "explain", "export", "fuse", "inspect", "verify")
+COMMANDS = ("bench", "check", "doctor", "explain", "export", "fuse", "inspect", "triton", "verify")
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,11 @@ from repvgg_onnx.cli.output import rendered
 from repvgg_onnx.doctor import PARTS, Diagnosis, Finding, Part, State, examine
 from repvgg_onnx.report.diagnosis import diagnosis_json, diagnosis_report
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 CHECKOUT = Path(repvgg_onnx.__file__).parents[1]
 NO_PARTS = {"test"}  # extras that no part of the tool needs
 
@@ -24,6 +29,7 @@ import ctypes, os, sys, time
 
 def work(): print("noise on the way")
 def leave(): os._exit(7)
+def vanish(): os._exit(0)
 def complain(): sys.exit("no such luck")
 def crash(): ctypes.string_at(0)
 def sleep(): time.sleep(600)
@@ -39,7 +45,7 @@ def miss():
 
 @pytest.fixture
 def trials(tmp_path, monkeypatch):
-    """A folder of a user's in which ``trials_of_the_test`` is importable, and a file that stands in a module's place."""
+    """``trials_of_the_test`` is importable, and the working folder has a file named like a module."""
     (tmp_path / "trials_of_the_test.py").write_text(TRIALS)
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "numpy.py").write_text("raise SystemExit('imported from the working folder')")
@@ -57,7 +63,8 @@ def tried(name, *, core=False, extra="", timeout_s=60.0):
     [
         ("work", State.WORKS, ""),
         ("miss", State.MISSING, "No module named 'no_such_package'"),
-        ("leave", State.FAILS, "ended with exit code 7: "),
+        ("leave", State.FAILS, "ended with exit code 7"),
+        ("vanish", State.FAILS, "ended with exit code 0"),
         ("complain", State.FAILS, "ended with exit code 1: no such luck"),
         ("crash", State.FAILS, "crashed with signal SIGSEGV"),
         ("fail", State.FAILS, "two lines"),
@@ -93,18 +100,15 @@ def test_what_does_not_work_has_advice(trials, name, extra, advice):
 
 def test_every_part_of_this_installation(run):
     """The real thing: every extra but the one for benchmarks is installed where the tests run."""
-    ran = run("doctor", "--json", "-")
-    document = json.loads(ran.out)
-    states = {part["name"]: (part["state"], part["sentence"]) for part in document["parts"]}
+    ran = run("doctor")
+    states = {name: state for state, name in re.findall(r"^  (works|missing|fails) +(\w+)", ran.out, re.MULTILINE)}
 
     assert (ran.code, ran.err) == (0, "")
-    assert (document["schema_version"], document["tool_version"], document["healthy"]) == (1, __version__, True)
-    assert states.pop("peers")[0] in ("works", "missing")
-    states.pop("AzureExecutionProvider", None)  # its work is done elsewhere, by what it is asked over a network
-    assert set(states.values()) == {("works", "")}
-    assert {part["name"] for part in document["parts"] if part["core"]} == {"models", "fusion", "runtime"}
-    assert all(part["versions"]["numpy"] for part in document["parts"] if part["name"] == "models")
-    assert "CPUExecutionProvider" in states
+    assert ran.out.startswith(f"the core works\nrepvgg-onnx {__version__}, Python 3.")
+    assert set(states) >= {*(part.name for part in PARTS), "CPUExecutionProvider"}
+    assert states.pop("peers") in ("works", "missing")
+    states.pop("AzureExecutionProvider", None)  # it does what a model asks of it elsewhere, over a network
+    assert set(states.values()) == {"works"}, ran.out
 
 
 def test_every_extra_is_a_part():
@@ -134,6 +138,7 @@ def test_without_the_core_the_exit_code_is_one(run, monkeypatch):
     monkeypatch.setattr(doctoring, "examine", lambda version: diagnosis(**broken("runtime"), **broken("models")))
     ran = run("doctor")
 
+    assert {part.name for part in PARTS if part.core} == {"models", "fusion", "runtime"}
     assert ran.code == 1
     assert ran.err == "error: does not work: models, runtime\n"
     assert ran.out.startswith("the core does not work\n")
@@ -162,7 +167,7 @@ def test_the_report_fits_80_columns_and_says_no_more_than_the_json():
     assert json.loads(diagnosis_json(found))["parts"][4]["name"] == name
 
 
-@pytest.mark.parametrize("module", ["onnx", "onnxruntime", "numpy"])
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
 def test_a_core_package_that_crashes_python_does_not_end_the_command(tmp_path, module):
     (tmp_path / f"{module}.py").write_text("import ctypes; ctypes.string_at(0)")
     program = f"""

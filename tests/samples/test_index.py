@@ -1,0 +1,122 @@
+"""Every sample is in the index, has a README, and is run by a test."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+FOLDERS = sorted(path.name for path in SAMPLES.iterdir() if path.is_dir() and not path.name.startswith("__"))
+INDEX = (SAMPLES / "README.md").read_text(encoding="utf-8")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(SAMPLES.parent)}
+
+RUN_BY = {
+    "benchmarks/autotune.py": "exports/test_samples.py::test_what_autotuning_changes_is_one_row_a_network",
+    "benchmarks/bounds.py": "exports/test_samples.py::test_the_bounds_of_a_block_hold",
+    "benchmarks/exactness.py": "checks/test_exactness.py::"
+    "test_the_table_has_a_line_for_each_network_and_the_code_follows_the_median",
+    "benchmarks/fuzz_files.py": "hostile/test_mutations.py::test_a_slice_of_the_mutations_in_a_process_of_its_own",
+    "benchmarks/fuzz_graphs.py": "samples/test_index.py::test_random_graphs_are_searched_for_a_wrong_fold",
+    "benchmarks/kill_trials.py": "durability/test_kills.py::test_the_output_is_whole_whenever_the_command_is_killed",
+    "benchmarks/large_model.py": "samples/test_index.py::test_a_model_with_a_side_file_is_made_and_fused",
+    "benchmarks/peers.py": "samples/test_peers.py::test_the_command_writes_its_table",
+    "benchmarks/repvgg_latency.py": "exports/test_samples.py::test_the_latency_benchmark_measures_three_forms",
+    "benchmarks/tool_speed.py": "samples/test_index.py::test_the_speed_of_the_tool_is_one_row_a_model",
+    "ci/github/action.yml": "samples/test_ci.py::test_the_action_fails_where_a_model_can_be_folded",
+    "ci/gitlab/.gitlab-ci.yml": "samples/test_ci.py::test_the_gitlab_job_leaves_its_reports",
+    "ci/jenkins/Jenkinsfile": "samples/test_ci.py::test_the_jenkins_stage_leaves_its_reports",
+    "digits/predict.py": "exports/test_samples.py::test_predict_agrees_and_prints_the_accuracy",
+    "paper/reproduce.py": "paper/test_reproduce.py::test_the_command_measures_and_says_what_it_could_not",
+    "paper/torch_gpu.py": "paper/test_reproduce.py::test_the_torch_script_runs_anywhere",
+    "quantize/quantize.py": "samples/test_quantize.py::test_the_tables_have_every_form_and_every_layer",
+    "serve/client.py": "samples/test_serve.py::test_original_and_fused_answer_the_same",
+    "serve/serve.py": "samples/test_serve.py::test_original_and_fused_answer_the_same",
+    "tensorrt/build.py": "samples/test_tensorrt.py::test_without_tensorrt_it_says_so_in_one_line",
+    "train/bundled_digits.py": "zoo/test_digits_sample.py::"
+    "test_the_training_script_builds_the_committed_network_and_data",
+    "train/train.py": "samples/test_train.py::test_a_network_is_trained_exported_fused_and_compared",
+}
+"""Everything that can be run, and the test that does so."""
+
+
+def runnable() -> set[str]:
+    """Programs among the samples, and what pipelines run."""
+    scripts = {path for path in SAMPLES.rglob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8")}
+    pipelines = {
+        path for path in (SAMPLES / "ci").glob("*/*") if path.name != "workflow.yml"
+    }  # that one runs the action
+    return {path.relative_to(SAMPLES).as_posix() for path in scripts | pipelines}
+
+
+def benchmark(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SAMPLES / "benchmarks" / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_is_in_the_index_and_has_a_readme(folder: str) -> None:
+    assert f"({folder}/README.md)" in INDEX
+    assert (SAMPLES / folder / "README.md").read_text(encoding="utf-8").startswith("# ")
+
+
+def test_the_index_leads_nowhere_else() -> None:
+    assert sorted(re.findall(r"\((\w+)/README\.md\)", INDEX)) == FOLDERS
+
+
+@pytest.mark.parametrize("readme", sorted(SAMPLES.rglob("README.md")), ids=lambda path: path.parent.name)
+def test_what_a_readme_links_to_is_there(readme: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", readme.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (readme.parent / link).exists()] == []
+
+
+def test_everything_that_can_be_run_has_a_test() -> None:
+    assert runnable() == set(RUN_BY)
+
+
+@pytest.mark.parametrize("sample", RUN_BY)
+def test_the_test_of_a_sample_is_there_and_knows_it(sample: str) -> None:
+    file, name = RUN_BY[sample].split("::")
+    text = (SAMPLES.parent / "tests" / file).read_text(encoding="utf-8")
+
+    assert name in {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+    assert Path(sample).stem in text
+
+
+@pytest.mark.parametrize("script", sorted(SAMPLES.glob("benchmarks/*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_is_in_their_readme(script: Path) -> None:
+    if script.relative_to(SAMPLES).as_posix() in RUN_BY:
+        assert f"`{script.name}`" in (script.parent / "README.md").read_text(encoding="utf-8")
+
+
+def test_random_graphs_are_searched_for_a_wrong_fold() -> None:
+    done = benchmark("fuzz_graphs.py", "--graphs", "5", "--seed", "7", "--jobs", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ +5 graphs$", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +0 failed$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads memory from /proc")
+def test_a_model_with_a_side_file_is_made_and_fused(tmp_path: Path) -> None:
+    """The share of memory is that of a large model, so that here only the fold is judged."""
+    options = ["--gigabytes", "0.005", "--channels", "64", "--verify", "--folder", str(tmp_path)]
+    done = benchmark("large_model.py", *options)
+
+    assert done.returncode in (0, 1), done.stderr
+    before, after = re.findall(r"(\d+) Conv, \d+ Relu", done.stdout)
+    assert int(before) == 2 * int(after) > 0
+    assert float(re.search(r"normalized error (\S+)", done.stdout)[1]) < 1e-5
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_speed_of_the_tool_is_one_row_a_model() -> None:
+    options = ["--models", "repvgg-plain-block", "--rounds", "1", "--starts", "1", "--no-whole"]
+    done = benchmark("tool_speed.py", *options)
+
+    assert done.returncode in (0, 1), done.stderr  # times are no matter of a test
+    assert re.search(r"^ repvgg-plain", done.stdout, re.MULTILINE)
