@@ -38,6 +38,7 @@ BELOW = {
     "doctor": {"errors", "extras", "graph", "checks", "pipeline", "serving", "zoo"},
     "cli": {
         "errors",
+        "extras",
         "shapes",
         "graph",
         "fusion",

@@ -78,8 +78,7 @@ class _Scope:
 
 def _scope(graph: onnx.GraphProto, stored: onnx.GraphProto, outer: _Scope | None = None) -> _Scope:
     """What the nodes of ``graph`` see, whose initializers are those of ``stored``."""
-    own = {each.values.name: TensorType(each.values.data_type, tuple(each.dims)) for each in stored.sparse_initializer}
-    own |= tensor_types(graph)
+    own = tensor_types(graph)
     types = {**outer.types, **own} if outer else own
     sizes = {name: size for name, known in own.items() if (size := bytes_of(known)) is not None}
     weights = (outer.weights if outer else {}) | dict(stored_weights(stored))

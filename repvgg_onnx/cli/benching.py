@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 import click
 
@@ -12,7 +11,7 @@ from repvgg_onnx.checks.environment import describe_environment
 from repvgg_onnx.checks.latency import Latencies, benchmark_models, obstacles, require_batches
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import require_models, sides_of
-from repvgg_onnx.cli.options import STDOUT, BenchOptions, Output, Runtime
+from repvgg_onnx.cli.options import BenchOptions, Output, Runtime
 from repvgg_onnx.cli.output import protect_models, require_distinct, require_folder, show, stage
 from repvgg_onnx.graph.save import write_bytes
 from repvgg_onnx.report.latency import BenchReport, bench_report
@@ -47,7 +46,7 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
         warnings=obstacles(environment, max(threads)),
         blocks=tuple(_measure(options, runtime, output)),
     )
-    show(output, bench_report(report), bench_json(report))
+    show(output, bench_report(report), bench_json(report), report)
     if options.plot is not None:
         with about(options.plot):
             write_bytes(plot_latencies(report, options.plot.suffix[1:].lower()), options.plot)
@@ -82,6 +81,6 @@ def _require_plot(options: BenchOptions, output: Output) -> None:
     if plot.suffix[1:].lower() not in FORMATS:
         raise click.UsageError(f"{plot} does not end in {', '.join(f'.{name}' for name in FORMATS)}")
     require_folder(plot)
-    document = None if output.json_path in (None, STDOUT) else Path(str(output.json_path))
-    require_distinct(plot, document, *options.models, *(side for model in options.models for side in sides_of(model)))
+    sides = (side for model in options.models for side in sides_of(model))
+    require_distinct(plot, *output.files, *options.models, *sides)
     require_matplotlib()

@@ -18,6 +18,7 @@ BROKEN_PIPE = 141
 """Exit code when the reader of stdout has gone away, as shells report it."""
 
 _DEBUG = "repvgg_onnx.debug"
+_ARGUMENTS = "repvgg_onnx.arguments"
 
 
 class CheckFailedError(click.ClickException):
@@ -53,6 +54,11 @@ class Boundary(click.Group):
             code = INTERRUPTED
         sys.exit(code)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments for ``command_line``, and parse them."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for; whatever it raises is a ``ClickException`` from here on."""
         try:
@@ -87,6 +93,11 @@ def remember_debug(ctx: click.Context, _parameter: click.Parameter, debug: bool)
 def is_debugging(ctx: click.Context) -> bool:
     """Whether ``--debug`` was given."""
     return bool(ctx.meta.get(_DEBUG))
+
+
+def command_line() -> tuple[str, ...]:
+    """The command that runs, as the user gave it."""
+    return ("repvgg-onnx", *click.get_current_context().meta[_ARGUMENTS])
 
 
 def as_click_exception(error: Exception) -> click.ClickException:

@@ -18,6 +18,7 @@ from repvgg_onnx.cli.turns import alone
 from repvgg_onnx.report.bisection import bisection_report
 from repvgg_onnx.report.layout import section
 from repvgg_onnx.report.machine import parity_json
+from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.terminal import parity_failure, parity_report
 
 Model = Path | bytes | onnx.ModelProto
@@ -38,7 +39,8 @@ def run_verify(
     parity = compare(before, after, tolerance, runtime, output)
     bisection = _bisect(before, after, tolerance, runtime, output) if bisecting else None
     below = section("Bisection", bisection_report(bisection)) if bisection else ()
-    show(output, Group(parity_report(parity), *below), parity_json(__version__, parity, bisection))
+    subject = Verification(str(before), str(after), parity, bisection)
+    show(output, Group(parity_report(parity), *below), parity_json(__version__, parity, bisection), subject)
     if not parity.passed:
         raise CheckFailedError(f"{after}: differs from {before}, {parity_failure(parity)}")
 

@@ -30,6 +30,7 @@ from repvgg_onnx.cli.options import (
     tolerance_option,
     tuning_options,
 )
+from repvgg_onnx.cli.reports import MEASURED, destinations, report_option
 from repvgg_onnx.cli.serving_options import target_option, triton_options
 
 
@@ -105,6 +106,7 @@ class FuseCommand(ConfigurableCommand):
 @ignore_option
 @many_options
 @config_options
+@report_option()
 @output_options
 @click.pass_context
 def fuse(ctx: click.Context, /, **_: Any) -> None:
@@ -138,6 +140,7 @@ def fuse(ctx: click.Context, /, **_: Any) -> None:
 @ignore_option
 @many_options
 @config_options
+@report_option()
 @output_options
 @click.pass_context
 def check(ctx: click.Context, /, **_: Any) -> None:
@@ -207,6 +210,7 @@ def explain(*, code: str | None, json_path: str | None) -> None:
 @runtime_options
 @labels_option
 @config_options
+@report_option()
 @output_options
 def verify(
     *,
@@ -214,6 +218,7 @@ def verify(
     after: Path,
     bisect: bool,
     tolerance: float | None,
+    reports: tuple[str, ...],
     json_path: str | None,
     quiet: bool,
     **runtime: Any,
@@ -221,7 +226,8 @@ def verify(
     """Compare the outputs of models A and B; exit 1 if they differ."""
     from repvgg_onnx.cli.checking import run_verify
 
-    run_verify(before, after, tolerance, Runtime(**runtime), Output(json_path, quiet), bisecting=bisect)
+    output = Output(json_path, quiet, destinations(reports))
+    run_verify(before, after, tolerance, Runtime(**runtime), output, bisecting=bisect)
 
 
 @cli.command(cls=ConfigurableCommand, epilog=ENDS["bench"])
@@ -237,6 +243,7 @@ def verify(
 @click.option("--isolate", is_flag=True, help="A fresh process for every session; takes longer.")
 @click.option("--plot", type=FILE, metavar="PATH", help="Draw the distributions: .svg, .png or .pdf.")
 @config_options
+@report_option(MEASURED)
 @output_options
 def bench(
     *,
@@ -246,6 +253,7 @@ def bench(
     seconds: float,
     isolate: bool,
     plot: Path | None,
+    reports: tuple[str, ...],
     json_path: str | None,
     quiet: bool,
     **runtime: Any,
@@ -254,7 +262,7 @@ def bench(
     from repvgg_onnx.cli.benching import run_bench
 
     options = BenchOptions(models, seconds, batches, threads, isolate, plot)
-    run_bench(options, Runtime(threads=None, **runtime), Output(json_path, quiet))
+    run_bench(options, Runtime(threads=None, **runtime), Output(json_path, quiet, destinations(reports)))
 
 
 @cli.command(

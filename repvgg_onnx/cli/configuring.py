@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from repvgg_onnx.cli.boundary import MisuseError
 from repvgg_onnx.cli.options import FILE, STDOUT, Command
+from repvgg_onnx.cli.reports import relocated
 from repvgg_onnx.config import MODELS, Configuration, find_configuration, read_configuration, require_known
 from repvgg_onnx.errors import CheckError, RepvggOnnxError
 
@@ -217,6 +218,8 @@ def _single(option: click.Option, value: Any, folder: Path) -> Any:
     types, words = next((types, words) for kind, types, words in _TYPES if isinstance(option.type, kind))
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         raise CheckError(f"expected {words}, and not {value!r}")
+    if option.name == "reports":
+        return relocated(str(value), folder)
     is_path = isinstance(option.type, click.Path) or option.name == "json_path"
     return os.path.join(folder, str(value)) if is_path and value != STDOUT else value
 

@@ -11,11 +11,12 @@ from repvgg_onnx.census import census, profile
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
-from repvgg_onnx.cli.boundary import CheckFailedError, about
+from repvgg_onnx.cli.boundary import BadInputError, CheckFailedError, about
 from repvgg_onnx.cli.checking import compare, measure
 from repvgg_onnx.cli.files import describe, require_files
 from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
 from repvgg_onnx.cli.output import protect_models, show, stage
+from repvgg_onnx.cli.reports import failed_outcome, write_reports
 from repvgg_onnx.cli.serving import check_target, fit
 from repvgg_onnx.cli.tuning import decided, measured, require_decisions_file, save_decisions
 from repvgg_onnx.cli.writing import Draft, drafted, target_of
@@ -25,9 +26,10 @@ from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph.load import OpenModel, load_model, open_model
 from repvgg_onnx.pipeline import Fusion, fuse, prepare
 from repvgg_onnx.proof import prove
-from repvgg_onnx.report.machine import fuse_json
-from repvgg_onnx.report.model import FuseReport, ModelFile, Verdict
+from repvgg_onnx.report.machine import fuse_json, many_json
+from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Verdict
 from repvgg_onnx.report.terminal import fuse_report, inspect_report, parity_failure
+from repvgg_onnx.report.topology import topology
 from repvgg_onnx.report.units import plural
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
 from repvgg_onnx.tuning import Tuning, replayed
@@ -73,9 +75,16 @@ def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, o
         CheckFailedError: a check failed.
         UsageError: a file would be written where it cannot or must not be.
     """
-    report = fuse_file(options, assumptions, runtime, output)
-    show(output, fuse_report(report), fuse_json(report))
-    if sentence := failure(options, report):
+    try:
+        report = fuse_file(options, assumptions, runtime, output)
+    except BadInputError as error:
+        outcomes = (failed_outcome(options.model, error),)
+        write_reports(output.reports, many_json(__version__, outcomes), outcomes)
+        raise
+    sentence = failure(options, report)
+    outcome = Outcome(str(options.model), report, CheckFailedError.exit_code if sentence else 0, sentence)
+    show(output, fuse_report(report), fuse_json(report), (outcome,))
+    if sentence:
         raise CheckFailedError(f"{options.model}: {sentence}")
 
 
@@ -206,7 +215,7 @@ def _fold(
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before = describe(path)
         opened = open_model(path)
-        before = replace(before, profile=profile(opened.model, shapes=shapes))
+        before = replace(before, profile=profile(opened.model, shapes=shapes), topology=topology(opened.model))
         fusion = fuse(
             opened, shapes=shapes, max_constant_mb=max_constant_mb, decisions=decisions, **asdict(assumptions)
         )
@@ -231,7 +240,8 @@ def _prove(
             **asdict(assumptions),
         )
         opened = open_model(options.model)
-        before = replace(describe(options.model), profile=profile(opened.model, shapes=runtime.shapes))
+        profiled = profile(opened.model, shapes=runtime.shapes)
+        before = replace(describe(options.model), profile=profiled, topology=topology(opened.model))
         candidate = _candidate(before, opened, proof.fusion, runtime.shapes, proof.regions, proof.failed)
         return replace(candidate, tuning=_replayed(proof.fusion, decisions))
 

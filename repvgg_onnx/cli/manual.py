@@ -41,6 +41,7 @@ ENDS = {
     "check": _end(
         "repvgg-onnx check model.fused.onnx",
         "repvgg-onnx check models/*.onnx --max-foldable 2 --json foldable.json",
+        "repvgg-onnx check models/*.onnx --report github --report html:report.html",
         done="no model has more foldable regions than it may have",
         failed="a model has more",
         unusable=_A_MODEL,

@@ -23,7 +23,6 @@ from repvgg_onnx.cli.boundary import (
     BadInputError,
     CheckFailedError,
     about,
-    as_click_exception,
     error_line,
     is_debugging,
 )
@@ -32,6 +31,7 @@ from repvgg_onnx.cli.files import sides_of
 from repvgg_onnx.cli.fusing import failure, fuse_file, run_fuse
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, protect_models, show
+from repvgg_onnx.cli.reports import destinations, failed_outcome
 from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_request, is_folder
 from repvgg_onnx.cli.turns import Turns, begin, working
 from repvgg_onnx.cli.writing import beside
@@ -53,7 +53,7 @@ def fuse_models(ctx: click.Context) -> int:
         ClickException: the model is not usable, a check failed, or the command was given wrongly.
     """
     params = ctx.params
-    models, output = list(expand(params["models"])), Output(params["json_path"], params["quiet"])
+    models, output = list(expand(params["models"])), _output(ctx)
     if len(models) == 1 and not is_folder(params["output"]):
         request = fuse_request(models[0], settings_of(ctx, models[0]).params)
         run_fuse(request.options, request.assumptions, request.runtime, output)
@@ -75,7 +75,7 @@ def check_models(ctx: click.Context) -> int:
     params = ctx.params
     models = list(expand(params["models"]))
     requests = [check_request(model, settings_of(ctx, model).params) for model in models]
-    return run_check(requests, _plan(ctx), Output(params["json_path"], params["quiet"]))
+    return run_check(requests, _plan(ctx), _output(ctx))
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,10 @@ def _plan(ctx: click.Context) -> Plan:
     return Plan(ctx.params["jobs"], ctx.params["fail_fast"], is_debugging(ctx))
 
 
+def _output(ctx: click.Context) -> Output:
+    return Output(ctx.params["json_path"], ctx.params["quiet"], destinations(ctx.params["reports"]))
+
+
 def work(request: Request, output: Output, *, debug: bool) -> Outcome:
     """One model by itself; whatever goes wrong with it is in its outcome."""
     path = request.options.model
@@ -145,15 +149,9 @@ def work(request: Request, output: Output, *, debug: bool) -> Outcome:
     except Exception as error:
         if debug:
             traceback.print_exception(error)
-        return _failed(path, error)
+        return failed_outcome(path, error)
     sentence = failure(request.options, report)
     return Outcome(str(path), _small(report), 0 if sentence is None else CheckFailedError.exit_code, sentence)
-
-
-def _failed(path: Path, error: Exception) -> Outcome:
-    shown = as_click_exception(error)
-    sentence = error_line(click.ClickException(shown.message)).removeprefix("error: ")
-    return Outcome(str(path), None, shown.exit_code, sentence.removeprefix(f"{path}: "))
 
 
 def _small(report: FuseReport) -> FuseReport:
@@ -195,7 +193,7 @@ def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[O
     """What became of each model, in order."""
     workers = min(plan.jobs, len(requests))
     if workers == 1:
-        each = partial(work, output=replace(output, json_path=None), debug=plan.debug)
+        each = partial(work, output=Output(None, output.quiet), debug=plan.debug)
         results = run_all(each, requests, None, _lost, done=lambda outcome: plan.stops(outcome))
     else:
         each = partial(work, output=Output(None, quiet=True), debug=plan.debug)
@@ -207,7 +205,8 @@ def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[O
 
 def _lost(request: Request, error: Exception) -> Outcome:
     sentence = "the process that worked on it died, perhaps for lack of memory"
-    return _failed(request.options.model, BadInputError(sentence) if isinstance(error, BrokenExecutor) else error)
+    cause = BadInputError(sentence) if isinstance(error, BrokenExecutor) else error
+    return failed_outcome(request.options.model, cause)
 
 
 class _Pool(ProcessPoolExecutor):
@@ -259,7 +258,7 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
 
 def _report(outcomes: Sequence[Outcome], render: Callable[[Sequence[Outcome]], RenderableType], output: Output) -> int:
     """Show every outcome, and the errors on stderr; the exit code."""
-    show(output, render(outcomes), many_json(__version__, outcomes))
+    show(output, render(outcomes), many_json(__version__, outcomes), tuple(outcomes))
     for outcome in outcomes:
         if outcome.error is not None:
             click.echo(error_line(click.ClickException(f"{outcome.path}: {outcome.error}")), err=True)

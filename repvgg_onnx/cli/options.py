@@ -9,6 +9,7 @@ import click
 
 from repvgg_onnx.cli.boundary import remember_debug
 from repvgg_onnx.cli.parsing import parse_counts, parse_ranges, parse_settings, parse_shapes, require_codes
+from repvgg_onnx.cli.reports import ANNOTATIONS, Destination
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -100,10 +101,28 @@ class Output:
     Attributes:
         json_path: file for the JSON report, ``-`` for stdout; None for no JSON.
         quiet: whether the report for people is left out.
+        reports: further reports to write.
     """
 
     json_path: str | None
     quiet: bool
+    reports: tuple[Destination, ...] = ()
+
+    @property
+    def annotates(self) -> bool:
+        """Whether annotations go to stdout."""
+        return any(report.format == ANNOTATIONS for report in self.reports)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing at all goes to stdout."""
+        return self.quiet and self.json_path != STDOUT and not self.annotates
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that a report goes to."""
+        document = [] if self.json_path in (None, STDOUT) else [Path(str(self.json_path))]
+        return (*document, *(report.path for report in self.reports if report.path is not None))
 
 
 @dataclass(frozen=True)

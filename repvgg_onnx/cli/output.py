@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 from rich.console import Console, RenderableType
@@ -19,22 +19,34 @@ from rich.text import Text
 
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.options import STDOUT, Output
+from repvgg_onnx.cli.reports import require_renderers, write_reports
+
+if TYPE_CHECKING:
+    from repvgg_onnx.report.run import Subject
 
 COLUMNS = 80
 """Widest line; a narrower terminal narrows it."""
 
 
-def show(output: Output, report: RenderableType, document: str) -> None:
-    """Print the report and write the JSON document, each where the user wants it.
+def show(output: Output, report: RenderableType, document: str, subject: "Subject | None" = None) -> None:
+    """Print the report and write the JSON document and all other reports, each where the user wants it.
 
     Args:
         output: where.
         report: for people; left out where the document goes to stdout.
         document: JSON text.
+        subject: what other reports are about; None for a command that has none.
 
     Raises:
-        BadInputError: the JSON file cannot be written.
+        BadInputError: a file cannot be written.
     """
+    _print(output, report, document)
+    if subject is not None:
+        write_reports(output.reports, document, subject)
+
+
+def _print(output: Output, report: RenderableType, document: str) -> None:
+    """What the user wants on stdout, and the JSON document in its file."""
     if output.json_path == STDOUT:
         click.echo(document, nl=False)
         return
@@ -115,17 +127,22 @@ def require_clean_stdout(path: Path, *, quiet: bool) -> None:
 
 
 def protect_models(output: Output, *models: Path | None) -> None:
-    """The JSON report, if it goes to a file, can be written and is none of the models, nor a side file of one.
+    """Every report can be made and written, and is no other report, none of the models, nor a side file of one.
 
     Raises:
-        UsageError: its folder does not exist, or it is one of them.
+        ExtraMissingError: what a report is made with is not installed.
+        UsageError: its folder does not exist, it is one of them, or two reports go to stdout.
     """
-    if output.json_path is not None and output.json_path != STDOUT:
+    if output.annotates and output.json_path == STDOUT:
+        raise click.UsageError("--report github and --json both go to stdout; give --json a file")
+    if output.files:
         from repvgg_onnx.cli.files import sides_of
 
-        require_folder(Path(output.json_path))
-        sides = (side for model in models if model is not None for side in sides_of(model))
-        require_distinct(Path(output.json_path), *models, *sides)
+        sides = frozenset(side for model in models if model is not None for side in sides_of(model))
+        for number, file in enumerate(output.files):
+            require_folder(file)
+            require_distinct(file, *models, *sides, *output.files[:number])
+    require_renderers(output.reports)
 
 
 def _same_file(one: Path, other: Path) -> bool:

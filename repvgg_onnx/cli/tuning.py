@@ -34,8 +34,7 @@ def require_decisions_file(options: FuseOptions, output: Output, target: Path | 
     """
     if options.autotune and options.decisions is not None:
         require_folder(options.decisions)
-        report = None if output.json_path is None else Path(output.json_path)
-        require_distinct(options.decisions, options.model, target, report)
+        require_distinct(options.decisions, options.model, target, *output.files)
 
 
 def measured(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Tuning | None:

@@ -9,7 +9,7 @@ import onnx
 
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe, sides_of
-from repvgg_onnx.cli.options import STDOUT, FuseOptions, Output
+from repvgg_onnx.cli.options import FuseOptions, Output
 from repvgg_onnx.cli.output import require_clean_stdout, require_distinct, require_folder
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model
@@ -60,7 +60,7 @@ def target_of(options: FuseOptions, output: Output) -> Path | None:
         return options.model
     if options.output is not None:
         require_folder(options.output)
-        require_clean_stdout(options.output, quiet=output.quiet and output.json_path != STDOUT)
+        require_clean_stdout(options.output, quiet=output.silent)
     target = options.output or beside(options.model)
     require_distinct(target, options.model, *sides_of(options.model))
     return target

@@ -15,6 +15,11 @@ class Code:
     meaning: str
     advice: str
 
+    @property
+    def actionable(self) -> bool:
+        """Whether there is anything that a user can do."""
+        return not self.advice.startswith("Nothing ")
+
 
 _NONE = "Nothing has to be done: the node stays as it is, and what is around it is folded as far as possible."
 _REPORT = "If the model is right and common, please report it."

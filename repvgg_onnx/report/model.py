@@ -1,6 +1,7 @@
 """What a report says, before it is rendered: one value that every renderer takes, and nothing else."""
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from repvgg_onnx.census import Census, Profile
@@ -8,6 +9,7 @@ from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.report.topology import Operation
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
 from repvgg_onnx.tuning import Tuning
 
@@ -33,12 +35,14 @@ class ModelFile:
         size_bytes: size of the file with its external data; None where the model was not written.
         census: what the model stores.
         profile: what one run of it takes; None where nobody asked.
+        topology: how its nodes hang together, by their names; None where nobody asked.
     """
 
     path: str | None
     size_bytes: int | None
     census: Census
     profile: Profile | None = None
+    topology: Mapping[str, Operation] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,17 +36,24 @@ def summary(outcomes: Sequence[Outcome]) -> Group:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for outcome in outcomes:
-        table.add_row(printable(outcome.path), *_figures(outcome.report), _verdict(outcome))
-    return Group(table, Text(), _totals(outcomes))
+        table.add_row(printable(outcome.path), *figures(outcome.report), _verdict(outcome))
+    return Group(table, Text(), Text(totals(outcomes)))
 
 
 def check_report(outcomes: Sequence[Outcome]) -> Group:
     """What ``check`` found: for each model the kinds of its foldable regions and where they are."""
-    return Group(*(part for outcome in outcomes for part in _found(outcome)), Text(), _totals(outcomes))
+    return Group(*(part for outcome in outcomes for part in _found(outcome)), Text(), Text(totals(outcomes)))
 
 
-def _figures(report: FuseReport | None) -> Iterator[str]:
-    """Regions, nodes, error and speedup of one model."""
+def totals(outcomes: Sequence[Outcome]) -> str:
+    """How many models ended how, the most frequent end first."""
+    ends = Counter(map(verdict_of, outcomes))
+    counted = ", ".join(f"{number:,} {end}" for end, number in ends.most_common())
+    return f"{plural(len(outcomes), 'model')}: {counted}"
+
+
+def figures(report: FuseReport | None) -> Iterator[str]:
+    """Regions, nodes, error and speedup of one model, as the cells of a table."""
     if report is None:
         yield from [NOTHING] * 4
         return
@@ -57,13 +64,20 @@ def _figures(report: FuseReport | None) -> Iterator[str]:
     yield f"{report.latency.speedup:.2f}x" if report.latency else NOTHING
 
 
-def _verdict(outcome: Outcome) -> Text:
+def verdict_of(outcome: Outcome) -> str:
     """How the work on a model ended, in a word or two."""
     if outcome.report is None:
-        return dim("not begun") if outcome.error is None else Text("not usable", style=BAD)
+        return "not begun" if outcome.error is None else "not usable"
     report = outcome.report
     copied = report.verdict is Verdict.NOTHING_TO_FOLD and report.after.path is not None
-    return Text("copied" if copied else _VERDICTS[report.verdict], style=BAD if outcome.error else GOOD)
+    return "copied" if copied else _VERDICTS[report.verdict]
+
+
+def _verdict(outcome: Outcome) -> Text:
+    """The same in colour."""
+    if outcome.report is None and outcome.error is None:
+        return dim(verdict_of(outcome))
+    return Text(verdict_of(outcome), style=BAD if outcome.error else GOOD)
 
 
 def _found(outcome: Outcome) -> Iterator[RenderableType]:
@@ -82,10 +96,3 @@ def _found(outcome: Outcome) -> Iterator[RenderableType]:
             for group in group_regions(report.regions)
         ]
         yield Padding(grid(shortened(rows, "kind", see="--json")), (0, 0, 0, 2), expand=False)
-
-
-def _totals(outcomes: Sequence[Outcome]) -> Text:
-    """How many models ended how, the most frequent end first."""
-    ends = Counter(_verdict(outcome).plain for outcome in outcomes)
-    counted = ", ".join(f"{number:,} {end}" for end, number in ends.most_common())
-    return Text(f"{plural(len(outcomes), 'model')}: {counted}")

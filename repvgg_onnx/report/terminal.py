@@ -69,7 +69,13 @@ def parity_report(parity: Parity) -> Group:
 
 def parity_failure(parity: Parity) -> str:
     """The worst output that did not pass, in words."""
-    return _difference(max((output for output in parity.outputs if not output.passed), key=lambda it: it.error))
+    return difference(max((output for output in parity.outputs if not output.passed), key=lambda it: it.error))
+
+
+def difference(output: OutputParity) -> str:
+    """How an output differs, in words."""
+    how = printable(output.reason) or f"error {output.error:.2g} is above {output.tolerance:.2g}"
+    return f"output {printable(output.name)}: {how}"
 
 
 def region_parity_lines(report: FuseReport) -> Iterator[Text]:
@@ -185,7 +191,7 @@ def _size_line(report: FuseReport) -> str:
 
 def _failed_output(output: OutputParity) -> Text:
     """One output that differs: how, and where it was seen."""
-    return Text(f"{_difference(output)}, on {output.worst_feed} at {output.worst_level}", style=BAD)
+    return Text(f"{difference(output)}, on {output.worst_feed} at {output.worst_level}", style=BAD)
 
 
 def _agreement(agreement: Agreement) -> Text:
@@ -197,12 +203,6 @@ def _agreement(agreement: Agreement) -> Text:
     top1 = f"top-1 right {share(before.top1, before.rows)} before, {share(after.top1, after.rows)} after"
     top5 = f"top-5 {share(before.top5, before.rows)} before, {share(after.top5, after.rows)} after"
     return Text(f"{printable(agreement.output)}: {same}; {top1}; {top5}")
-
-
-def _difference(output: OutputParity) -> str:
-    """How an output differs."""
-    how = printable(output.reason) or f"error {output.error:.2g} is above {output.tolerance:.2g}"
-    return f"output {printable(output.name)}: {how}"
 
 
 def _shortened(lines: list[Text], noun: str) -> list[Text]:

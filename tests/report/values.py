@@ -7,9 +7,12 @@ from repvgg_onnx.checks.agreement import Accuracy, Agreement
 from repvgg_onnx.checks.bisection import Bisection, TensorParity
 from repvgg_onnx.checks.latency import Conditions, Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
+from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.checks.statistics import Timing
 from repvgg_onnx.fusion.results import Cost, Member, Refusal, Region
-from repvgg_onnx.report.model import FuseReport, ModelFile, Verdict
+from repvgg_onnx.report.machine import fuse_json
+from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Verdict
+from repvgg_onnx.report.run import Rule, Run
 
 
 def region(index=0, branches=("3x3 Conv", "1x1 Conv", "identity"), kernel_shape=(3, 3), **changes):
@@ -95,3 +98,34 @@ def report(**changes):
         "advice": {"strides-differ": "Nothing has to be done."},
     }
     return FuseReport(**(values | changes))
+
+
+def region_parity(index=0, error=3e-7, used=0.02):
+    return RegionParity(f"sum_{index}/fused", f"sum_{index}", error, 2e-5, used, 1e-5, "normal, seed 1")
+
+
+def foldable(error="3 regions can be folded", **changes):
+    """A model that ``check`` has looked at."""
+    verdict = report(parity=None, latency=None, verdict=Verdict.FOLDABLE, max_foldable=0, **changes)
+    return Outcome("models/net.onnx", verdict, 1 if error else 0, error)
+
+
+def fused(**changes):
+    return Outcome("models/net.onnx", report(region_parities=(region_parity(),), **changes), 0, None)
+
+
+def unusable():
+    return Outcome("models/bad.onnx", None, 3, "no ONNX model")
+
+
+def not_begun():
+    return Outcome("models/last.onnx", None, None, None)
+
+
+def run_of(*outcomes, subject=None):
+    """A run about these models, or about something else."""
+    rules = {
+        "strides-differ": Rule("The branches have different strides.", "Nothing has to be done.", False),
+        "training-mode": Rule("It runs in training mode.", "Export again from model.eval().", True),
+    }
+    return Run("9.8.7", "repvgg-onnx check 'my models/*.onnx'", fuse_json(report()), subject or outcomes, rules)

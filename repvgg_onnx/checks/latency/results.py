@@ -87,10 +87,11 @@ class Latency:
     @property
     def sentence(self) -> str:
         """The verdict with its interval and its conditions, on one line."""
-        return f"{self._finding}, {self.conditions}, {self.pairs} pairs in {self.conditions.opened}"
+        return f"{self.finding}, {self.conditions}, {self.pairs} pairs in {self.conditions.opened}"
 
     @property
-    def _finding(self) -> str:
+    def finding(self) -> str:
+        """The verdict with its interval, such as ``1.14x faster (95% CI 1.12-1.16)``."""
         factor, low, high = Ratio(self.speedup, self.low, self.high).stated
         words = "as fast, not distinguishable" if self.verdict == "not distinguishable" else self.verdict
         return f"{factor:.2f}x {words} (95% CI {low:.2f}-{high:.2f})"
