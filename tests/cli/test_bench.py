@@ -28,11 +28,12 @@ def fixed(tmp_path):
     return path
 
 
-def test_two_models_are_compared(run, block, other):
-    ran = run("bench", block, other, *QUICK)
+def test_two_models_are_compared(run, block, other, monkeypatch):
+    monkeypatch.chdir(block.parent)
+    ran = run("bench", block.name, other.name, *QUICK)
 
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.splitlines()[:2] == [f"A {block}", f"B {other}"]
+    assert ran.out.splitlines()[:2] == [f"A {block.name}", f"B {other.name}"]
     assert "1 thread, 1x4x5x7" in ran.out
     assert "95% CI" in ran.out
     assert max(map(len, ran.out.splitlines()[2:])) <= 80
