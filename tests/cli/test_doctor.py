@@ -98,6 +98,7 @@ def test_what_does_not_work_has_advice(trials, name, extra, advice):
     assert tried(name, extra=extra).advice == advice
 
 
+@pytest.mark.slow
 def test_every_part_of_this_installation(run):
     """The real thing: every extra but the one for benchmarks is installed where the tests run."""
     ran = run("doctor")

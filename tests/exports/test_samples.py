@@ -135,6 +135,7 @@ def test_the_bounds_of_a_block_hold() -> None:
     assert 0 < share < 100
 
 
+@pytest.mark.slow
 def test_what_autotuning_changes_is_one_row_a_network() -> None:
     command = [sys.executable, str(SAMPLES / "benchmarks" / "autotune.py"), "--model", "dbb-block", "--seconds", "0.1"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=SAMPLES.parent, env=ENVIRONMENT)

@@ -114,6 +114,7 @@ def test_the_workflow_uses_this_action_as_it_is() -> None:
     assert "${{ steps.models.outputs.sarif }}" in [each.get("with", {}).get("sarif_file") for each in steps]
 
 
+@pytest.mark.slow
 def test_the_action_installs_a_version_from_the_index(offline: dict[str, str], tmp_path: Path) -> None:
     variables = offline | {"RUNNER_TEMP": str(tmp_path)}
     assert step(INSTALL, {"version": __version__}, variables, tmp_path).returncode == 0
@@ -124,6 +125,7 @@ def test_the_action_installs_a_version_from_the_index(offline: dict[str, str], t
     assert step(INSTALL, {"version": "99.0"}, variables, tmp_path).returncode == 1
 
 
+@pytest.mark.slow
 def test_the_action_fails_where_a_model_can_be_folded(installed: dict[str, str], workspace: Path) -> None:
     done, outputs, summary = act(installed, workspace, models="models/*.onnx")
 
@@ -135,6 +137,7 @@ def test_the_action_fails_where_a_model_can_be_folded(installed: dict[str, str],
     assert "block.onnx" in (workspace / outputs["markdown"]).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_action_passes_where_nothing_can_be_folded(installed: dict[str, str], workspace: Path) -> None:
     done, outputs, _ = act(installed, workspace, models="\nmodels/plain.onnx\n")
 
@@ -142,6 +145,7 @@ def test_the_action_passes_where_nothing_can_be_folded(installed: dict[str, str]
     assert "::error" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_action_folds_models(installed: dict[str, str], workspace: Path) -> None:
     inputs = {
         "models": "models/block.onnx\nmodels/plain.onnx",
@@ -157,6 +161,7 @@ def test_the_action_folds_models(installed: dict[str, str], workspace: Path) -> 
     assert "block.onnx" in summary
 
 
+@pytest.mark.slow
 def test_arguments_may_be_quoted(installed: dict[str, str], workspace: Path) -> None:
     args = "--max-foldable 1\n--json 'all models.json'"
     done, _, _ = act(installed, workspace, models="models/*.onnx", args=args)
@@ -165,6 +170,7 @@ def test_arguments_may_be_quoted(installed: dict[str, str], workspace: Path) -> 
     assert json.loads((workspace / "all models.json").read_text(encoding="utf-8"))["schema_version"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "inputs",
     [
@@ -187,6 +193,7 @@ def test_inputs_are_data(installed: dict[str, str], workspace: Path, inputs: dic
     assert not list(workspace.rglob("pwned"))
 
 
+@pytest.mark.slow
 def test_the_gitlab_job_leaves_its_reports(offline: dict[str, str], workspace: Path) -> None:
     job = GITLAB["models"]
     variables = offline | {"CI_PROJECT_DIR": str(workspace), "MODELS": job["variables"]["MODELS"]}
@@ -200,6 +207,7 @@ def test_the_gitlab_job_leaves_its_reports(offline: dict[str, str], workspace: P
     assert script("\n".join(job["script"]), variables, workspace, "bash", "-eo", "pipefail").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_jenkins_stage_leaves_its_reports(offline: dict[str, str], workspace: Path) -> None:
     (lines,) = re.findall(r"sh '''(.*?)'''", JENKINSFILE, re.DOTALL)
     (models,) = re.findall(r"MODELS = '(.*)'", JENKINSFILE)
@@ -229,6 +237,7 @@ def published(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_pre_commit_runs_the_hook(offline: dict[str, str], published: Path, workspace: Path) -> None:
     """The configuration of the README, in an environment of pre-commit's own making."""
     repository = workspace / "repository"

@@ -56,7 +56,10 @@ def assert_same_outputs(model: onnx.ModelProto, module: Any, image: Any) -> None
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize(("exporter", "fold"), COUNTS)
+@pytest.mark.parametrize(
+    ("exporter", "fold"),
+    [pytest.param(*form, marks=[pytest.mark.slow] if form[0] == "dynamo" else []) for form in COUNTS],
+)
 def test_a0_has_the_nodes_of_a_real_export(a0: Any, exporter: Any, fold: bool) -> None:
     model = export(a0, shape=(1, 3, 64, 96), exporter=exporter, fold=fold)
     onnx.checker.check_model(model)
