@@ -6,7 +6,7 @@ from pathlib import Path
 from repvgg_onnx.census import census
 from repvgg_onnx.cli.boundary import BadInputError, about
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.load import open_model
+from repvgg_onnx.graph.load import OpenModel, open_model
 from repvgg_onnx.report.model import ModelFile
 
 
@@ -47,14 +47,16 @@ def sides_of(path: Path) -> frozenset[Path]:
         return frozenset()
 
 
-def describe(path: Path) -> ModelFile:
+def describe(path: Path, opened: OpenModel | None = None) -> ModelFile:
     """A file, its size with its side files, and what it stores.
 
+    Args:
+        path: the file.
+        opened: the same, if it is open already.
+
     Raises:
-        BadInputError: there is no file to read.
         ModelError: it is no ONNX model.
     """
-    require_files(path)
-    opened = open_model(path)
+    opened = open_model(path) if opened is None else opened
     size_bytes = sum(file.stat().st_size for file in (path, *opened.sides))
     return ModelFile(str(path), size_bytes, census(opened.model))

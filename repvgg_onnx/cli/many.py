@@ -28,7 +28,8 @@ from repvgg_onnx.cli.boundary import (
 )
 from repvgg_onnx.cli.configuring import settings_of
 from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.fusing import failure, fuse_file, run_fuse
+from repvgg_onnx.cli.fusing import fuse_file, run_fuse
+from repvgg_onnx.cli.judging import failure
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, protect_models, show
 from repvgg_onnx.cli.reports import destinations, failed_outcome

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import repvgg_onnx.cli.checking as checking
-import repvgg_onnx.cli.fusing as fusing
+from repvgg_onnx.cli import candidates
 from repvgg_onnx.cli.options import Assumptions
 from repvgg_onnx.pipeline import Fusion, fuse, prepare
 from repvgg_onnx.proof import Proof
@@ -109,7 +109,7 @@ def test_a_fold_that_is_wrong_fails_against_the_prepared_input(run, training, tm
         right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
         return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
 
-    monkeypatch.setattr(fusing, "prove", wrong)
+    monkeypatch.setattr(candidates, "prove", wrong)
 
     assert run("fuse", training, "--assume-inference", "--no-bench").code == 1
     assert list(tmp_path.iterdir()) == [training]

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 import repvgg_onnx.tuning as tuning
-from repvgg_onnx.cli import fusing
+from repvgg_onnx.cli import fusing, judging
 from repvgg_onnx.cli.options import FuseOptions
 from repvgg_onnx.graph.fingerprint import fingerprint
 from repvgg_onnx.report.model import Verdict
@@ -199,7 +199,7 @@ def test_the_fingerprint_is_of_the_structure():
 
 def judged(regions, latency, min_speedup, tmp_path):
     options = FuseOptions(tmp_path, None, False, False, True, True, None, 5.0, min_speedup, 64)
-    return fusing.judge(options, regions, None, latency)
+    return judging.judge(options, regions, None, latency)
 
 
 @pytest.mark.parametrize(

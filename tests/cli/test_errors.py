@@ -6,8 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-import repvgg_onnx.cli.fusing as fusing
-from repvgg_onnx.cli import boundary
+from repvgg_onnx.cli import boundary, candidates
 from repvgg_onnx.errors import CheckError, ExtraMissingError, ModelError
 from tests.cli.models import BLOCK, filled
 
@@ -119,7 +118,7 @@ def test_misuse_is_one_line_exit_2_and_no_file(run, block, tmp_path, monkeypatch
 
 
 def test_misuse_is_found_before_any_work(run, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(fusing, "describe", lambda path: pytest.fail("the model was read"))
+    monkeypatch.setattr(candidates, "open_model", lambda path: pytest.fail("the model was read"))
 
     assert run("fuse", block, "-o", tmp_path / "none" / "out.onnx").code == 2
 
@@ -192,7 +191,7 @@ def test_every_exception_is_one_line(run, block, monkeypatch, error, code, sente
     def fail(path):
         raise error
 
-    monkeypatch.setattr(fusing, "describe", fail)
+    monkeypatch.setattr(candidates, "open_model", fail)
 
     ran = run("fuse", block)
 
@@ -206,7 +205,7 @@ def test_debug_adds_the_traceback(run, block, monkeypatch, error):
     def fail(path):
         raise error
 
-    monkeypatch.setattr(fusing, "describe", fail)
+    monkeypatch.setattr(candidates, "open_model", fail)
 
     ran = run("fuse", block, "--debug")
 
@@ -225,7 +224,7 @@ def test_an_interrupt_is_exit_130_without_a_traceback(run, block, monkeypatch):
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fusing, "describe", interrupt)
+    monkeypatch.setattr(candidates, "open_model", interrupt)
 
     ran = run("fuse", block)
 

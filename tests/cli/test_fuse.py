@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 import repvgg_onnx.cli.checking as checking
-import repvgg_onnx.cli.fusing as fusing
 import repvgg_onnx.pipeline as pipeline
 from repvgg_onnx.checks.latency import Latency
+from repvgg_onnx.cli import candidates, judging
 from repvgg_onnx.cli.options import FuseOptions
 from repvgg_onnx.pipeline import Fusion, fuse
 from repvgg_onnx.proof import Proof
@@ -39,7 +39,7 @@ def wrong_fuse(monkeypatch):
         right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
         return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
 
-    monkeypatch.setattr(fusing, "prove", wrong)
+    monkeypatch.setattr(candidates, "prove", wrong)
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ def test_the_gate_fails_only_where_the_whole_interval_is_below_it(latency, verdi
         max_constant_mb=64,
     )
 
-    assert fusing.judge(options, [region()], None, latency) is verdict
+    assert judging.judge(options, [region()], None, latency) is verdict
 
 
 def test_min_speedup_writes_nothing_where_it_is_not_reached(run, block, tmp_path):
