@@ -1,13 +1,16 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import pytest
-from pydantic import BaseModel, ValidationError
-from sarif_pydantic import Sarif
 
 from repvgg_onnx.report.model import Outcome, Verdict
 from repvgg_onnx.report.sarif import sarif_report
 from tests.report.values import foldable, fused, refusal, report, run_of, unusable, wrong_shape
+
+SCHEMA = json.loads((Path(__file__).parent / "schemas" / "sarif-2.1.0-rtm.5.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft4Validator(SCHEMA, format_checker=jsonschema.Draft4Validator.FORMAT_CHECKER)
 
 
 def read(*outcomes):
@@ -18,43 +21,26 @@ def results(*outcomes):
     return read(*outcomes)["runs"][0]["results"]
 
 
-def unknown(value):
-    """Keys that the models of the format have no field for."""
-    if isinstance(value, BaseModel):
-        yield from value.model_extra or ()
-        for name in type(value).model_fields:
-            yield from unknown(getattr(value, name))
-    elif isinstance(value, list):
-        for item in value:
-            yield from unknown(item)
-
-
 @pytest.mark.parametrize(
     "outcome",
     [foldable(), foldable(error=None), fused(), unusable(), foldable(refusals=(refusal(0, "training-mode"),))],
 )
-def test_the_document_is_sarif_and_nothing_but_sarif(outcome):
-    document = read(outcome)
-
-    parsed = Sarif.model_validate(document)
-
-    assert list(unknown(parsed)) == []
-    assert parsed.model_dump(mode="json", by_alias=True, exclude_unset=True) == document
+def test_the_document_follows_the_schema(outcome):
+    assert [error.message for error in VALIDATOR.iter_errors(read(outcome))] == []
 
 
 def test_a_key_that_sarif_does_not_know_is_noticed():
     document = read(foldable())
     document["runs"][0]["results"][0]["severity"] = 1
-
-    assert list(unknown(Sarif.model_validate(document))) == ["severity"]
+    (error,) = VALIDATOR.iter_errors(document)
+    assert "severity" in error.message
 
 
 def test_a_result_without_a_message_is_noticed():
     document = read(foldable())
     del document["runs"][0]["results"][0]["message"]
-
-    with pytest.raises(ValidationError, match="message"):
-        Sarif.model_validate(document)
+    (error,) = VALIDATOR.iter_errors(document)
+    assert "message" in error.message
 
 
 def test_a_foldable_region_is_a_result_at_its_model_and_its_nodes():
