@@ -38,7 +38,7 @@ RUN_BY = {
     "tensorrt/build.py": "samples/test_tensorrt.py::test_without_tensorrt_it_says_so_in_one_line",
     "train/bundled_digits.py": "zoo/test_digits_sample.py::"
     "test_the_training_script_builds_the_committed_network_and_data",
-    "train/train.py": "samples/test_train.py::test_a_network_is_trained_exported_fused_and_compared",
+    "train/train.py": "samples/train/test_program.py::test_a_network_is_trained_exported_fused_and_compared",
 }
 """Everything that can be run, and the test that does so."""
 
