@@ -69,7 +69,7 @@ def find_configuration(start: Path) -> Configuration | None:
     """
     for folder in (start, *start.parents):
         for path in (folder / name for name in FILE_NAMES):
-            if path.is_file() and (table := _table(path)) is not None:
+            if os.path.isfile(path) and (table := _table(path)) is not None:  # not in folders that one may not enter
                 return _configuration(path, table)
     return None
 

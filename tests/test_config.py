@@ -1,5 +1,8 @@
 """Files of settings: where they are looked for, which sections hold, and what is wrong with them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from repvgg_onnx.config import find_configuration, read_configuration, require_known
@@ -42,6 +45,20 @@ def test_the_nearest_file_counts(tmp_path, here):
 
     write(tmp_path / "deep", "threads = 3")
     assert find_configuration(here).values == {"threads": 3}
+
+
+def test_folders_that_one_may_not_enter_have_no_settings(tmp_path, here, monkeypatch):
+    write(here, "threads = 1")
+    write(tmp_path, "threads = 2")
+    stat = os.stat
+
+    def forbidden(path, **options):
+        if Path(path).parent == here:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", forbidden)
+    assert find_configuration(here).values == {"threads": 2}
 
 
 def test_a_project_without_settings_is_passed_over(tmp_path, here):
