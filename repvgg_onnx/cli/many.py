@@ -246,8 +246,10 @@ def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
     """A terminal on stderr shows how many models are done; it is drawn when one is, and disturbs no measurement."""
     screen = console(sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    hidden = quiet or not screen.is_terminal
-    with Progress(*columns, console=screen, auto_refresh=False, transient=True, disable=hidden) as progress:
+    if quiet or not screen.is_terminal:
+        yield lambda: None
+        return
+    with Progress(*columns, console=screen, auto_refresh=False, transient=True) as progress:
         task = progress.add_task("Models", total=total)
         progress.refresh()
 

@@ -109,7 +109,7 @@ def _find(distributions: Mapping[str, Sequence[str]], timeout_s: float, part: Pa
         timeout_s: seconds that the trial may take.
         part: what to try.
     """
-    versions = {module: _version(distributions.get(module, ())) for module in part.modules}
+    versions = {module: _version(module, distributions) for module in part.modules}
     answer = _attempt(part.trial, part.arguments, timeout_s)
     return Finding(part, State(answer["state"]), versions, answer["sentence"])
 
@@ -146,6 +146,12 @@ def _last_line(text: str) -> str:
     return ([line.strip() for line in text.splitlines() if line.strip()] or [""])[-1]
 
 
-def _version(distributions: Sequence[str]) -> str | None:
-    """Version of the first of the distributions; None where there is none."""
-    return metadata.version(distributions[0]) if distributions else None
+def _version(module: str, distributions: Mapping[str, Sequence[str]]) -> str | None:
+    """Version of what a module is from; None where it is not installed.
+
+    Python 3.10 finds a distribution only if that lists its modules, which most do not; then it has the module's name.
+    """
+    for name in distributions.get(module, [module]):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
