@@ -48,7 +48,7 @@ class FusedFile:
 
 def fuse_many(
     paths: Iterable[PathLike],
-    output: PathLike,
+    output: PathLike | None = None,
     *,
     executor: Executor | None = None,
     tolerance: float | None = None,
@@ -61,7 +61,8 @@ def fuse_many(
 
     Args:
         paths: the models.
-        output: folder to write to, made if it is not there; each file keeps its name.
+        output: folder to write to, made if it is not there; each file keeps its name. None: ``MODEL.fused.onnx`` beside
+            each.
         executor: what runs the calls, such as a ``ProcessPoolExecutor`` or Dask's ``Client.get_executor()``; None runs
             them here, one after the other. It is not shut down.
         tolerance: as for verify().
@@ -74,23 +75,31 @@ def fuse_many(
         CheckError: two models would be written to one file, or one over itself.
         TypeError: prove() knows no such argument.
     """
-    models, folder = [Path(path) for path in paths], Path(output)
-    _require_places(models, folder)
+    models = [Path(path) for path in paths]
+    _require_places(models, output)
     signature(prove).bind(None, **arguments)
-    work = partial(fuse_into, output=folder, tolerance=tolerance, **arguments)
+    work = partial(fuse_into, output=output, tolerance=tolerance, **arguments)
     return tuple(result for result in run_all(work, models, executor, _lost) if result is not None)
 
 
-def fuse_into(path: PathLike, output: PathLike, *, tolerance: float | None = None, **arguments: Any) -> FusedFile:
+def beside(model: Path) -> Path:
+    """Where a fused model goes if nobody says where."""
+    return model.with_name(f"{model.stem}.fused.onnx")
+
+
+def fuse_into(
+    path: PathLike, output: PathLike | None, *, tolerance: float | None = None, **arguments: Any
+) -> FusedFile:
     """One model of ``fuse_many()``, to be sent to whatever is no ``Executor``.
 
     Args:
         path: the model.
-        output: folder to write to, made if it is not there; the file keeps its name.
+        output: as for ``fuse_many()``.
         tolerance: as for verify().
         **arguments: as for prove().
     """
-    model, target = Path(path), Path(output) / Path(path).name
+    model = Path(path)
+    target = _target(model, output)
     try:
         proof = prove(model, **arguments)
         parity, error = _written(model, target, proof, tolerance, arguments)
@@ -172,15 +181,19 @@ def _lost(model: Path, error: Exception) -> FusedFile:
     return FusedFile(model, None, error=f"its worker gave no result: {type(error).__name__}: {error}")
 
 
-def _require_places(models: Sequence[Path], folder: Path) -> None:
-    taken: dict[str, Path] = {}
+def _target(model: Path, output: PathLike | None) -> Path:
+    return beside(model) if output is None else Path(output) / model.name
+
+
+def _require_places(models: Sequence[Path], output: PathLike | None) -> None:
+    taken: dict[Path, Path] = {}
     for model in models:
-        target = folder / model.name
+        target = _target(model, output)
         if os.path.realpath(target) == os.path.realpath(model):
             raise CheckError(f"{model} would be written over itself")
-        if model.name in taken:
-            raise CheckError(f"{taken[model.name]} and {model} would both be written to {target}")
-        taken[model.name] = model
+        if target in taken:
+            raise CheckError(f"{taken[target]} and {model} would both be written to {target}")
+        taken[target] = model
 
 
 def _written(

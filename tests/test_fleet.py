@@ -39,6 +39,14 @@ def assert_as_expected(files, models, out):
     assert (out / "c.onnx").read_bytes() == models[2].read_bytes()
 
 
+def test_without_a_folder_each_stands_beside_its_model(models):
+    files = fuse_many(models)
+    assert [file.written for file in files if file.written] == [
+        file.path.with_name(f"{file.path.stem}.fused.onnx") for file in files if file.written
+    ]
+    assert any(file.written and file.written.exists() for file in files)
+
+
 def test_here_one_after_the_other(models, tmp_path):
     assert_as_expected(fuse_many(models, tmp_path / "out"), models, tmp_path / "out")
 

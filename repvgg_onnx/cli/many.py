@@ -35,8 +35,7 @@ from repvgg_onnx.cli.output import console, protect_models, show
 from repvgg_onnx.cli.reports import destinations, failed_outcome
 from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_request, is_folder
 from repvgg_onnx.cli.turns import Turns, begin, working
-from repvgg_onnx.cli.writing import beside
-from repvgg_onnx.fleet import run_all
+from repvgg_onnx.fleet import beside, run_all
 from repvgg_onnx.report.machine import many_json
 from repvgg_onnx.report.model import FuseReport, Outcome
 from repvgg_onnx.report.summary import check_report, summary

@@ -11,13 +11,11 @@ from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe, sides_of
 from repvgg_onnx.cli.options import FuseOptions, Output
 from repvgg_onnx.cli.output import require_clean_stdout, require_distinct, require_folder
+from repvgg_onnx.fleet import beside
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model
 from repvgg_onnx.graph.storage.staging import Staging, staging, tidy
 from repvgg_onnx.report.model import ModelFile
-
-FUSED_SUFFIX = ".fused.onnx"
-"""What the default name of the output ends in."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +62,6 @@ def target_of(options: FuseOptions, output: Output) -> Path | None:
     target = options.output or beside(options.model)
     require_distinct(target, options.model, *sides_of(options.model))
     return target
-
-
-def beside(model: Path) -> Path:
-    """Where a fused model goes if nobody says where."""
-    return model.parent / (model.stem + FUSED_SUFFIX)
 
 
 @contextmanager
