@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -109,6 +108,8 @@ def require_known(configuration: Configuration, known: Collection[str], once: Co
 
 def _require(key: str, known: Collection[str], name: str) -> None:
     if key not in known:
+        from difflib import get_close_matches  # late, since hardly any start needs it
+
         near = get_close_matches(key.lower().replace("_", "-"), sorted(known), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "keys are the long names of options"
         raise CheckError(f"{name}: there is no such key; {hint}")

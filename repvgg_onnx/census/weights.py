@@ -9,9 +9,8 @@ import onnx
 from repvgg_onnx.census.sizes import bytes_of, static_shape
 from repvgg_onnx.census.stored import FLOATING
 from repvgg_onnx.graph.bodies import subgraphs
+from repvgg_onnx.graph.constants import RANDOM
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
-
-_RANDOM = frozenset({"Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def stored_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, Weight]]:
 
 def is_computed_before(node: onnx.NodeProto, weights: Mapping[str, Weight]) -> bool:
     """Whether a node depends on weights only, so that runtimes run it once, before everything else."""
-    if node.domain not in STANDARD_DOMAINS or node.op_type in _RANDOM or any(True for _ in subgraphs(node)):
+    if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM or any(True for _ in subgraphs(node)):
         return False
     read = [name for name in node.input if name]
     return node.op_type == "Constant" or (bool(read) and all(name in weights for name in read))

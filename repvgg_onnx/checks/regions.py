@@ -16,13 +16,11 @@ import onnx
 from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
 from repvgg_onnx.checks.parity import normalized_error
-from repvgg_onnx.checks.precision import tolerance_of
+from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
 from repvgg_onnx.checks.session import CPU, Array, ProviderLike, Session, loadable, open_session
 
 LEVEL = "ORT_DISABLE_ALL"
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
-
-UNIT_ROUNDOFF = {"float16": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53, "bfloat16": 2.0**-8}
 
 
 @dataclass(frozen=True, eq=False)

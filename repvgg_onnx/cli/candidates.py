@@ -16,7 +16,7 @@ from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph.load import OpenModel, open_model
 from repvgg_onnx.pipeline import Fusion, fuse
-from repvgg_onnx.proof import prove
+from repvgg_onnx.proof import Proof, prove
 from repvgg_onnx.report.model import ModelFile
 from repvgg_onnx.report.topology import topology
 from repvgg_onnx.tuning import Tuning, replayed
@@ -58,55 +58,33 @@ def candidate_of(options: FuseOptions, assumptions: Assumptions, runtime: Runtim
     """The input measured, if that was asked for, folded as decided, and checked region by region, if it can be."""
     require_files(options.model)
     tuning = measured(options, assumptions, runtime, output)
-    decisions = decided(options, tuning)
-    if _observes(options):
-        candidate = _prove(options, assumptions, runtime, output, decisions)
-    else:
-        candidate = folded(options.model, assumptions, runtime.shapes, output, options.max_constant_mb, decisions)
-    return candidate if tuning is None else replace(candidate, tuning=tuning)
+    with stage(f"Folding {options.model.name}", quiet=output.quiet):
+        before, opened = _read(options.model, runtime.shapes)
+        decisions = decided(options, tuning, opened.model)
+        if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
+            proof = prove(
+                options.model,
+                max_constant_mb=options.max_constant_mb,
+                decisions=decisions,
+                **runtime.arguments(threads=0),
+                **asdict(assumptions),
+            )
+        else:
+            proof = Proof(_fused(opened, assumptions, runtime.shapes, options.max_constant_mb, decisions), (), ())
+        if tuning is None and decisions is not UNDECIDED:
+            tuning = replayed(proof.fusion, decisions)
+        return _candidate(before, opened, proof, runtime.shapes, tuning)
 
 
 def folded(
-    path: Path,
-    assumptions: Assumptions,
-    shapes: Mapping[str, Sequence[int]],
-    output: Output,
-    max_constant_mb: int,
-    decisions: Decisions = UNDECIDED,
+    path: Path, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], output: Output, max_constant_mb: int
 ) -> Candidate:
-    """The input read and folded."""
+    """The input read and folded by cost, and nothing checked."""
+    require_files(path)
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before, opened = _read(path, shapes)
-        fusion = fuse(
-            opened, shapes=shapes, max_constant_mb=max_constant_mb, decisions=decisions, **asdict(assumptions)
-        )
-        return replace(_candidate(before, opened, fusion, shapes), tuning=_replayed(fusion, decisions))
-
-
-def _observes(options: FuseOptions) -> bool:
-    """Whether the regions are checked one by one, which keeps several copies of the model in memory."""
-    return (
-        options.verify
-        and not options.check
-        and census(open_model(options.model).model).tensor_bytes <= LARGEST_OBSERVED
-    )
-
-
-def _prove(
-    options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output, decisions: Decisions
-) -> Candidate:
-    """The input read, folded, and each region checked on the activations that arrive there."""
-    with stage(f"Folding {options.model.name}", quiet=output.quiet):
-        proof = prove(
-            options.model,
-            max_constant_mb=options.max_constant_mb,
-            decisions=decisions,
-            **runtime.arguments(threads=0),
-            **asdict(assumptions),
-        )
-        before, opened = _read(options.model, runtime.shapes)
-        candidate = _candidate(before, opened, proof.fusion, runtime.shapes, proof.regions, proof.failed)
-        return replace(candidate, tuning=_replayed(proof.fusion, decisions))
+        fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
+        return _candidate(before, opened, Proof(fusion, (), ()), shapes)
 
 
 def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, OpenModel]:
@@ -116,20 +94,26 @@ def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, O
     return replace(describe(path, opened), profile=profiled, topology=topology(opened.model)), opened
 
 
-def _replayed(fusion: Fusion, decisions: Decisions) -> Tuning | None:
-    """What decisions of a file did; None where there are none."""
-    return None if decisions is UNDECIDED else replayed(fusion, decisions)
+def _fused(
+    opened: OpenModel,
+    assumptions: Assumptions,
+    shapes: Mapping[str, Sequence[int]],
+    max_constant_mb: int,
+    decisions: Decisions,
+) -> Fusion:
+    return fuse(opened, shapes=shapes, max_constant_mb=max_constant_mb, decisions=decisions, **asdict(assumptions))
 
 
 def _candidate(
     before: ModelFile,
     opened: OpenModel,
-    fusion: Fusion,
+    proof: Proof,
     shapes: Mapping[str, Sequence[int]],
-    checked: tuple[RegionParity, ...] = (),
-    failed: tuple[RegionParity, ...] = (),
+    tuning: Tuning | None = None,
 ) -> Candidate:
+    fusion = proof.fusion
     changed = fusion.model if fusion.regions or fusion.notes else None
     taken = before.profile if changed is None else profile(fusion.model, shapes=shapes)
     after = ModelFile(None, None, census(fusion.model), taken)
-    return Candidate(before, after, opened, changed, fusion.regions, fusion.refusals, fusion.notes, checked, failed)
+    found = (fusion.regions, fusion.refusals, fusion.notes)
+    return Candidate(before, after, opened, changed, *found, proof.regions, proof.failed, tuning)

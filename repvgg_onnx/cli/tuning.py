@@ -51,17 +51,20 @@ def measured(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, o
         )
 
 
-def decided(options: FuseOptions, tuning: Tuning | None) -> Decisions:
+def decided(options: FuseOptions, tuning: Tuning | None, model: onnx.ModelProto) -> Decisions:
     """The decisions to fold by: those measured just now, those of the file, or none.
+
+    Args:
+        options: where the file is.
+        tuning: what was measured.
+        model: what the file has to be about.
 
     Raises:
         CheckError: the file holds no decisions about this model.
     """
     if tuning is not None:
         return tuning.decisions
-    return (
-        UNDECIDED if options.decisions is None else read_decisions(options.decisions, open_model(options.model).model)
-    )
+    return UNDECIDED if options.decisions is None else read_decisions(options.decisions, model)
 
 
 def save_decisions(options: FuseOptions, tuning: Tuning | None, runtime: Runtime) -> None:

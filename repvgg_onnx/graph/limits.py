@@ -76,11 +76,11 @@ def _check_functions(model: onnx.ModelProto) -> None:
     Raises:
         ModelError: one would be too large or too deep, functions call each other in a circle, or two have one name.
     """
-    functions = {(each.domain, each.name, each.overload): each for each in model.functions}
+    functions = {_function_key(function): function for function in model.functions}
     if len(functions) < len(model.functions):
         raise ModelError("defines a function twice")
     known: dict[Key, _Size] = {}
-    for key in _callees_first(functions):
+    for key in callees_first(model):
         known[key] = _checked_size(functions[key], known)
         _check_imports(functions[key])
     _checked_size(model.graph, known)
@@ -98,8 +98,13 @@ def _long_domain(domain: str) -> str:
     return domain or "ai.onnx"
 
 
-def _callees_first(functions: Mapping[Key, onnx.FunctionProto]) -> tuple[Key, ...]:
-    """The functions in an order in which each stands after those that it calls."""
+def callees_first(model: onnx.ModelProto) -> tuple[Key, ...]:
+    """The functions of a model in an order in which each stands after those that it calls.
+
+    Raises:
+        ModelError: they call each other in a circle, so that unfolding them would never end.
+    """
+    functions = {_function_key(function): function for function in model.functions}
     called = {key: {_key(node) for node in _all_nodes(body)} & functions.keys() for key, body in functions.items()}
     try:
         return tuple(TopologicalSorter(called).static_order())
@@ -135,6 +140,10 @@ def _size_of(body: Body, known: Mapping[Key, _Size]) -> _Size:
 
 def _all_nodes(body: Body) -> Iterator[onnx.NodeProto]:
     return (node for inner, _ in nested_bodies(body) for node in inner.node)
+
+
+def _function_key(function: onnx.FunctionProto) -> Key:
+    return function.domain, function.name, function.overload
 
 
 def _key(node: onnx.NodeProto) -> Key:

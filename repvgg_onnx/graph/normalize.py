@@ -8,6 +8,7 @@ import onnx
 from onnx import inliner
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.limits import callees_first
 from repvgg_onnx.graph.storage.tensors import is_external
 
 Shape: TypeAlias = tuple[int | None, ...]
@@ -39,7 +40,7 @@ def inline_functions(model: onnx.ModelProto, op_types: frozenset[str]) -> onnx.M
     Raises:
         ModelError: the functions call each other in a circle or cannot be inlined.
     """
-    _require_no_circle(model)
+    callees_first(model)
     wanted = _functions_with(model, op_types)
     if not wanted:
         return model
@@ -92,21 +93,6 @@ def tensor_types(graph: onnx.GraphProto) -> dict[str, TensorType]:
     for sparse in graph.sparse_initializer:
         types[sparse.values.name] = TensorType(sparse.values.data_type, tuple(sparse.dims))
     return types
-
-
-def _require_no_circle(model: onnx.ModelProto) -> None:
-    """Makes sure that no function calls itself, however far around: inlining it would never end."""
-    calls = {
-        (function.domain, function.name): {(node.domain, node.op_type) for node in function.node}
-        for function in model.functions
-    }
-    while calls:
-        leaves = {name for name, called in calls.items() if not called & calls.keys()}
-        if not leaves:
-            raise ModelError(
-                f"its functions call each other in a circle: {', '.join(name for _, name in sorted(calls))}"
-            )
-        calls = {name: called for name, called in calls.items() if name not in leaves}
 
 
 def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tuple[str, str]]:

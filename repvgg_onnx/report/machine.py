@@ -16,7 +16,7 @@ from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.checks.statistics import Timing
 from repvgg_onnx.fusion.results import Region
-from repvgg_onnx.report.document import document
+from repvgg_onnx.report.document import document, paired_json
 from repvgg_onnx.report.latency import BenchReport
 from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome
 from repvgg_onnx.report.target import target_json
@@ -183,16 +183,7 @@ def _tensor(tensor: TensorParity) -> dict[str, Any]:
 
 def _latency(latency: Latency) -> dict[str, Any]:
     """The paired measurement, with every sample."""
-    return {
-        "verdict": latency.verdict,
-        "speedup": latency.speedup,
-        "speedup_low": latency.low,
-        "speedup_high": latency.high,
-        "pairs": latency.pairs,
-        "conditions": asdict(latency.conditions),
-        "before": _timing(latency.before),
-        "after": _timing(latency.after),
-    }
+    return paired_json(latency) | {"before": _timing(latency.before), "after": _timing(latency.after)}
 
 
 def _benchmark(block: Latencies) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from repvgg_onnx.checks.latency import Latency
-from repvgg_onnx.checks.statistics import Ratio
+from repvgg_onnx.report.document import paired_json
 from repvgg_onnx.report.groups import branch_sum, folded_node, gather
 from repvgg_onnx.report.layout import BAD, GOOD, dim
 from repvgg_onnx.report.units import printable
@@ -27,7 +27,7 @@ def tuning_lines(tuning: Tuning) -> Iterator[Text]:
         text, style = _line(alike[0])
         yield Text(f"{len(alike):,} x {text}", style=style)
     for latency in tuning.races:
-        yield dim(f"the whole against the input: {_measured(latency)}")
+        yield dim(f"the whole against the input: {latency.finding}")
     if tuning.outcome in _OUTCOMES:
         yield Text(_OUTCOMES[tuning.outcome], style=BAD)
 
@@ -45,7 +45,7 @@ def tuning_json(tuning: Tuning) -> dict[str, Any]:
     return {
         "outcome": tuning.outcome,
         "keep_input": tuning.decisions.keep_all,
-        "races": [_ratio(latency) for latency in tuning.races],
+        "races": [paired_json(latency) for latency in tuning.races],
         "regions": [_judgement(judgement) for judgement in tuning.judgements],
     }
 
@@ -54,15 +54,8 @@ def _line(judgement: Judgement) -> tuple[str, str]:
     """What was in doubt, what was done, and why; and the style of it."""
     what = " and ".join(f"{branch_sum(region)} as {folded_node(region)}" for region in judgement.regions)
     done = "folded" if judgement.folded else "left"
-    figure = "" if judgement.latency is None else f": {_measured(judgement.latency)}"
+    figure = "" if judgement.latency is None else f": {judgement.latency.finding}"
     return printable(f"{what} {done} {judgement.reason}{figure}"), GOOD if judgement.folded else ""
-
-
-def _measured(latency: Latency) -> str:
-    """Such as ``1.31x faster (95% CI 1.28-1.34)``."""
-    factor, low, high = Ratio(latency.speedup, latency.low, latency.high).stated
-    word = latency.verdict if latency.verdict in ("faster", "slower") else "as fast"
-    return f"{factor:.2f}x {word} (95% CI {low:.2f}-{high:.2f})"
 
 
 def _judgement(judgement: Judgement) -> dict[str, Any]:
@@ -70,20 +63,9 @@ def _judgement(judgement: Judgement) -> dict[str, Any]:
         "regions": [{key: asdict(region)[key] for key in _REGION_KEYS} for region in judgement.regions],
         "wanted": judgement.wanted,
         "folded": judgement.folded,
-        "measured": judgement.latency and _ratio(judgement.latency),
+        "measured": judgement.latency and paired_json(judgement.latency),
         "reason": judgement.reason,
     }
 
 
 _REGION_KEYS = ("root", "sink", "members", "branches", "op_type", "kernel_shape", "group")
-
-
-def _ratio(latency: Latency) -> dict[str, Any]:
-    return {
-        "verdict": latency.verdict,
-        "speedup": latency.speedup,
-        "speedup_low": latency.low,
-        "speedup_high": latency.high,
-        "pairs": latency.pairs,
-        "conditions": asdict(latency.conditions),
-    }
