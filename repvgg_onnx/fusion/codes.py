@@ -79,9 +79,19 @@ CODES: dict[str, Code] = {
         "A Div divides by a constant with zeros in it.",
         "Look at the checkpoint.",
     ),
+    "file-grows": Code(
+        "The weights of the region are computed from a few bytes, such as a constant that is expanded to a shape. As "
+        "one node the region would store them, and the file would grow out of proportion.",
+        "Nothing has to be done; to have them stored all the same, fold constants first, for instance with onnxsim.",
+    ),
     "graph-output": Code(
         "A tensor inside the region is an output of the graph, so it has to be computed anyway.",
         "Remove the output from the export if nobody needs it.",
+    ),
+    "internal": Code(
+        "Something failed that should not have, while this region was looked at, planned or folded. It stays as it "
+        "is, and everything else is folded as usual.",
+        "Please report it, with the traceback that --debug shows and, if possible, the model.",
     ),
     "kept-by-decision": Code(
         "The region would cost less as one node, and was left as it was: a measurement showed that it is not faster "

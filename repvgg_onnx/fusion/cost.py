@@ -1,7 +1,7 @@
 """Worth it or not: multiply-adds plus the bytes that are moved, before and after."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from onnx import TensorProto
 
@@ -10,11 +10,6 @@ from repvgg_onnx.graph.view import GraphView, NodeView
 
 BYTES: dict[int, int] = {TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.FLOAT: 4, TensorProto.DOUBLE: 8}
 NOMINAL = 56  # size of an axis that nothing is known of
-
-
-def cost_of_nodes(nodes: Iterable[NodeView]) -> Cost:
-    """Cost of running the nodes once, one after the other."""
-    return sum((cost_of_node(node) for node in nodes), Cost(0, 0))
 
 
 def cost_of_node(node: NodeView) -> Cost:

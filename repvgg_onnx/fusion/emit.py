@@ -41,7 +41,7 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         written = write_form(writer, plan.form, folded, root=plan.frame.root, sink=plan.sink)
         written.main.name = _main_member(plan).proto.name
         _note_members(written.main, plan)
-        nodes[plan.members[-1].index] = written.nodes
+        nodes[plan.last.index] = written.nodes
         removed |= plan.removed
         regions.append(region_of(plan, written.main.name or plan.sink))
         if files is not None:

@@ -10,6 +10,7 @@ from onnx import helper
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.forms import written_bytes
 from repvgg_onnx.fusion.value import Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.budget import MB, Budget
@@ -35,6 +36,11 @@ class Folded:
     bias: NDArray[Any]
     field: NDArray[Any] | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.kernel.nbytes + self.bias.nbytes + (0 if self.field is None else self.field.nbytes)
+
 
 def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
     """The value's arrays, evaluated in float64 and rounded once.
@@ -59,11 +65,7 @@ def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
 
 def _spend(budget: Budget, value: Value, group: int, elem_type: int) -> None:
     """Takes what the arrays will need before any of it is computed."""
-    geometry = value.conv.geometry
-    count = math.prod(geometry.kernel_dims) * geometry.group // group + geometry.c_out
-    if value.field is not None:
-        count += geometry.c_out * math.prod(value.field.size)
-    size = count * helper.tensor_dtype_to_np_dtype(elem_type).itemsize
+    size = written_bytes(value, group, helper.tensor_dtype_to_np_dtype(elem_type).itemsize)
     if not budget.spend(size):
         raise LiftError("too-large", f"the folded weights would take {size / MB:,.0f} MiB, more than the limit leaves")
 

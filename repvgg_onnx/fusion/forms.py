@@ -68,6 +68,19 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
     return Cost(positions * kernel, moved * width)
 
 
+def written_bytes(value: Value, group: int, width: int) -> int:
+    """Bytes of the arrays that a value is written with.
+
+    Args:
+        value: the map.
+        group: number of groups that the operator is given; divides the map's.
+        width: bytes of an element.
+    """
+    geometry = value.conv.geometry
+    count = math.prod(geometry.kernel_dims) * geometry.group // group + geometry.c_out
+    return width * (count if value.field is None else count + geometry.c_out * math.prod(value.field.size))
+
+
 def _perm(have: Sequence[int], want: Sequence[int]) -> tuple[int, ...] | None:
     """The perm of a Transpose from axes with these meanings to axes with those; None where they agree."""
     if tuple(have) == tuple(want):

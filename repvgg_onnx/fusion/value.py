@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from repvgg_onnx.geometry import Size
 from repvgg_onnx.kernels import Array
 
 IDENTITY = ("identity",)
+MOST_TERMS = 1000  # that are put into words
+LONGEST_WORDS = 200  # characters of what is behind one step: a ladder of sums would double it at each rung
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class Value:
             return replace(self, conv=conv)
         if self.terms == IDENTITY:
             return replace(self, conv=conv, terms=(step,))
-        before = self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})"
+        before = _shortened(self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})")
         return replace(self, conv=conv, terms=(f"{before} → {step}",))
 
 
@@ -208,7 +211,17 @@ def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     conv = first.conv.add(*(value.conv for value in others), size=sizes)
     fields = [value.field for value in values if value.field is not None]
     field = _sum_fields(fields) if fields else None
-    return replace(first, conv=conv, terms=tuple(term for value in values for term in value.terms), field=field)
+    return replace(first, conv=conv, terms=_joined(values), field=field)
+
+
+def _joined(values: Sequence[Value]) -> tuple[str, ...]:
+    """The terms of all values, as many as are worth words."""
+    terms = tuple(islice((term for value in values for term in value.terms), MOST_TERMS + 1))
+    return terms if len(terms) <= MOST_TERMS else (*terms[: MOST_TERMS - 1], "…")
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= LONGEST_WORDS else "…"
 
 
 def _sum_fields(fields: Sequence[Field]) -> Field:
@@ -231,7 +244,7 @@ def stack_values(values: Sequence[Value], sizes: Size) -> Value:
     if any(value.field is not None for value in values):
         raise LiftError("not-affine", "Concat joins values with a term that differs by position")
     conv = first.conv.stack(*(value.conv for value in others), size=sizes)
-    words = " | ".join(" + ".join(value.terms) for value in values)
+    words = " | ".join(_shortened(" + ".join(value.terms)) for value in values)
     return replace(first, conv=conv, terms=(f"[{words}]",))
 
 

@@ -4,35 +4,55 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from repvgg_onnx.algebra import AffineConv
-from repvgg_onnx.errors import GeometryError, LiftError
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.lifters import LIFTERS
-from repvgg_onnx.fusion.results import Refusal
+from repvgg_onnx.fusion.results import PROVENANCE, Refusal
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
 from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
-DEEPEST = 12  # roots kept per tensor, nearest last: a chain of n linear nodes would otherwise cost n²
+OUTERMOST = 4  # roots kept per tensor, the farthest ones: a long chain folds at once
+NEAREST = 12  # and the nearest ones; with all of them a chain of n linear nodes would cost n²
 MOST_CHANNELS = 2**20  # of a tensor that is taken for a root; a declared size costs a file nothing
-MOST_SUMS = 100  # maps one after the other from a root: they are read one inside the other
-MOST_READINGS = 8  # of the maps in a region, for each of its nodes; a node that adds its input to itself reads it twice
 ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
+CHANNELS_SECOND = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose"})  # whatever comes before
+RENAMING = frozenset({"Identity"})  # other names for a tensor: no work, whatever they are applied to
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A tensor as an affine map of a root, and the nodes that make it so.
+    """A tensor as an affine map of a root.
 
     Attributes:
         value: the map.
-        members: indices of the nodes.
-        depth: how many of them are read one inside the other.
-        readings: how many maps are read in all, some of them several times.
+        node: the node that makes the tensor; None for the root itself.
+        parts: the node's operands.
+        work: how many nodes do more than rename something, counted up to 2.
+        weighs: whether there is a kernel among the nodes.
+        is_settled: whether all of those kernels were emitted by a fold.
+        computes: whether a node reads a constant that other nodes compute, anew at every run.
     """
 
     value: Value
-    members: frozenset[int]
-    depth: int = 0
-    readings: int = 1
+    node: NodeView | None = None
+    parts: "tuple[Candidate, ...]" = ()
+    work: int = 0
+    weighs: bool = False
+    is_settled: bool = True
+    computes: bool = False
+
+    @property
+    def members(self) -> frozenset[int]:
+        """Indices of the nodes that make the tensor from the root."""
+        found: set[int] = set()
+        waiting = [self]
+        while waiting:
+            candidate = waiting.pop()
+            if candidate.node is not None and candidate.node.index not in found:
+                found.add(candidate.node.index)
+                waiting += candidate.parts
+        return frozenset(found)
 
 
 Candidates = Mapping[Frame, Candidate]
@@ -43,12 +63,19 @@ class Walk:
     """What one walk found.
 
     Attributes:
-        candidates: for each tensor that a lifted node makes, its maps by frame.
+        candidates: for each tensor that a lifted node makes, its maps by frame, the farthest root first.
         refusals: why nodes were not lifted, in graph order.
+        cut: tensors of which not all roots were kept.
     """
 
     candidates: dict[str, dict[Frame, Candidate]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every root of every tensor was looked at."""
+        return not self.cut
 
 
 def walk(graph: GraphView) -> Walk:
@@ -56,7 +83,11 @@ def walk(graph: GraphView) -> Walk:
     found = Walk()
     for node in graph.nodes:
         if node.op_type in LIFTERS and node.outputs and node.outputs[0] not in graph.constants:
-            _visit(node, found)
+            try:
+                with contained(f"looking at {node.op_type}"):
+                    _visit(node, found)
+            except LiftError as error:
+                found.refusals.append(Refusal(error.code, node.name, str(error)))
     return found
 
 
@@ -64,14 +95,19 @@ def _visit(node: NodeView, found: Walk) -> None:
     entry = LIFTERS[node.op_type]
     dynamic = [index for index in node.dynamic_inputs if entry.values is None or index in entry.values]
     operands = [_readings(node, index, found) for index in dynamic]
-    problems: dict[str, LiftError | GeometryError] = {}
+    problems: dict[str, LiftError] = {}
     lifted: set[str] = set()
-    for frame in _common_frames(operands)[-DEEPEST:]:
+    frames = _common_frames(operands)
+    if len(frames) > OUTERMOST + NEAREST:
+        found.cut.append(node.outputs[0])
+        frames = frames[:OUTERMOST] + frames[-NEAREST:]
+    for frame in frames:
         parts = {index: reading[frame] for index, reading in zip(dynamic, operands, strict=True)}
         try:
-            made = _lift(node, parts, frame)
-        except (LiftError, GeometryError) as error:
-            matters = any(part.members for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            with contained(f"lifting {node.op_type}"):
+                made = _lift(node, parts, frame)
+        except LiftError as error:
+            matters = any(part.node for part in parts.values()) or entry.weighs or error.code in ALWAYS
             known = problems.get(frame.root)
             if matters and (known is None or known.code == "layout"):  # one reading not fitting says the least
                 problems[frame.root] = error
@@ -79,7 +115,7 @@ def _visit(node: NodeView, found: Walk) -> None:
         lifted.add(frame.root)
         for tensor, candidate in made.items():
             found.candidates.setdefault(tensor, {})[frame] = candidate
-    joins = len(operands) > 1 and any(part.members for reading in operands for part in reading.values())
+    joins = len(operands) > 1 and any(part.node for reading in operands for part in reading.values())
     refusal = _refusal(node, lifted, problems, joins=joins)
     if refusal is not None:
         found.refusals.append(refusal)
@@ -88,11 +124,6 @@ def _visit(node: NodeView, found: Walk) -> None:
 def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
     """What the node makes of its operands in one frame, by output."""
     entry = LIFTERS[node.op_type]
-    members = frozenset({node.index}).union(*(part.members for part in parts.values()))
-    depth = 1 + max((part.depth for part in parts.values()), default=0)
-    readings = 1 + sum(part.readings for part in parts.values())
-    if depth > MOST_SUMS or readings > MOST_READINGS * len(members) + MOST_READINGS:
-        raise LiftError("too-large", f"{node.op_type} ends a region of {len(members)} nodes that are read too often")
     unknown = sorted(set(node.attributes) - entry.attributes) if entry.attributes is not None else ()
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
@@ -102,11 +133,22 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
         raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
     values = [made] if isinstance(made, Value) else made
+    operators = tuple(parts.values())
+    work = min(2, max((part.work for part in operators), default=0) + (node.op_type not in RENAMING))
+    weighs = entry.weighs or any(part.weighs for part in operators)
+    is_settled = (not entry.weighs or is_emitted(node)) and all(part.is_settled for part in operators)
+    read = (name for index, name in enumerate(node.inputs) if node.is_constant(index))
+    computes = any(map(node.graph.constants.is_computed, read)) or any(part.computes for part in operators)
     return {
-        tensor: Candidate(value, members, depth, readings)
+        tensor: Candidate(value, node, operators, work, weighs, is_settled, computes)
         for tensor, value in zip(node.proto.output, values, strict=False)
         if tensor
     }
+
+
+def is_emitted(node: NodeView) -> bool:
+    """Whether a fold wrote the node."""
+    return any(entry.key == PROVENANCE for entry in node.proto.metadata_props)
 
 
 def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]:
@@ -114,7 +156,7 @@ def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]
     tensor = node.inputs[index]
     readings = dict(found.candidates.get(tensor, {}))
     for value, frame in _as_itself(node, index):
-        readings[frame] = Candidate(value, frozenset())
+        readings[frame] = Candidate(value)
     return readings
 
 
@@ -129,7 +171,7 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
         return ()
     rank = len(shape)
     orders = [tuple(range(rank))]
-    if rank > 2:
+    if rank > 2 and node.op_type not in CHANNELS_SECOND:
         orders.append((0, *range(2, rank), 1))
     made = []
     for axes in orders:
@@ -145,12 +187,14 @@ def _needed_shape(node: NodeView) -> Shape | None:
     """The shape that a convolution's weights ask of its input, as far as they do."""
     if node.op_type != "Conv" or not node.is_constant(1):
         return None
-    dims = node.constant_shape(1)
-    return (None, dims[1] * int(node.attributes.get("group", 1)), *(None,) * (len(dims) - 2)) if len(dims) > 1 else None
+    dims = node.graph.constants.shape(node.inputs[1])
+    if dims is None or len(dims) < 2:
+        return None
+    return (None, dims[1] * int(node.attributes.get("group", 1)), *(None,) * (len(dims) - 2))
 
 
 def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
-    """Frames that every operand has, deepest roots first."""
+    """Frames that every operand has, the farthest root first."""
     if not operands:
         return []
     first, *others = operands
@@ -158,7 +202,7 @@ def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
 
 
 def _refusal(
-    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError | GeometryError], *, joins: bool
+    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError], *, joins: bool
 ) -> Refusal | None:
     """Why the node ended a region, if it did: the first root in which no reading of the axes could be lifted.
 

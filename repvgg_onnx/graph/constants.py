@@ -12,6 +12,7 @@ from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.evaluate import AnyArray, dense, run_node
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
 from repvgg_onnx.graph.storage.files import TensorFiles, array_of
+from repvgg_onnx.graph.storage.tensors import stored_bytes
 
 RANDOM = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -96,6 +97,41 @@ class Constants:
                 found.add(index)
                 stack.extend(self.graph.node[index].input)
         return {index for index in found if self.graph.node[index].op_type != "Constant"}
+
+    def is_computed(self, name: str) -> bool:
+        """Whether nodes make the constant, and not only store it or give it another name."""
+        while (index := self._expressions.get(name)) is not None:
+            node = self.graph.node[index]
+            if node.op_type not in ("Constant", "Identity"):
+                return True
+            name = next(iter(node.input), "")
+        return self.outer is not None and name not in self._own and self.outer.is_computed(name)
+
+    def stored_bytes(self, names: Iterable[str]) -> int:
+        """What the file stores of these constants: themselves, or what they are computed from."""
+        waiting, seen, total = list(names), set[str](), 0
+        while waiting:
+            name = waiting.pop()
+            index = self._expressions.get(name)
+            if name in seen:
+                continue
+            seen.add(name)
+            if index is not None:
+                node = self.graph.node[index]
+                waiting += node.input
+                total += sum(stored_bytes(attribute.t) for attribute in node.attribute if attribute.HasField("t"))
+            elif name in self._initializers:
+                total += stored_bytes(self._initializers[name])
+            elif name in self._sparse:
+                total += stored_bytes(self._sparse[name].values) + stored_bytes(self._sparse[name].indices)
+            elif self.outer is not None and name not in self._own:
+                total += self.outer.stored_bytes([name])
+        return total
+
+    @property
+    def all_expressions(self) -> set[int]:
+        """Indices of the nodes that make constants."""
+        return set(self._expressions.values())
 
     def _is_stored(self, name: str) -> bool:
         return (name in self._initializers or name in self._sparse) and name not in self._overridable

@@ -34,7 +34,7 @@ def test_a_constant_on_either_side_in_every_per_channel_shape(step, shape):
     "steps",
     [
         "y = Neg(a)",
-        "y = Identity(a)",
+        "e = Identity(a)  y = Neg(e)",
         "y = Sum(a)",
         "y = Sum(a, c, d)",
         "y = Sum(c, a, d)",
