@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
@@ -12,6 +13,8 @@ from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
 from repvgg_onnx.checks.session import CPU, ProviderLike
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import form_of
@@ -140,7 +143,10 @@ def _pieces(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterator[
             candidate = _candidate(known.get(region.sink, {}), region)
             ends = [_value(name, view.elem_type(region.root)) for name in (region.root, region.sink)]
             whole = cutter.cut(ends[:1], ends[1:])
-            majorant = None if candidate is None else _majorant(model, region, *candidate)
+            majorant = None
+            if candidate is not None:
+                with suppress(LiftError), contained("bounding a region"):  # without a bound, the tolerance judges
+                    majorant = _majorant(model, region, *candidate)
             yield Piece(region.name, region.root, region.sink, whole, majorant, _roundings(view, region, candidate))
 
 
