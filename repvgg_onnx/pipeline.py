@@ -88,37 +88,29 @@ def fuse(
         working = inline_functions(source, WORTH_INLINING)
         owned = working is not loaded or not isinstance(model, onnx.ModelProto)
         sizes = input_shapes(source, shapes or {})
-        left: dict[str, Refusal] = dict(refused or {})
-        made = _Made()
+        made = _Made(dict(refused or {}))
         while True:
             linked = view_model(working, sizes, max_constant_mb=max_constant_mb, files=files)
             views = list(_all_graphs(linked))
-            found = [find_regions(view, left, _about(view, decisions)) for view in views]
+            found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             made.tensors.update(name for node in linked.nodes for name in node.outputs)
             if not any(findings.groups for findings in found):
                 break
             if not owned:
                 working, owned = _copy(working), True
                 views = list(_all_graphs(linked.rebased(working.graph)))
-            before = made.count
-            for number, (view, findings) in enumerate(zip(views, found, strict=True)):
-                doubtful = doubtful_groups(findings.groups) if view.outer is None else []
-                emitted = _emit(working, view, findings.plans, left, made.growth)
-                made.note(number, findings, doubtful, {region.sink: region for region in emitted})
-            if is_final(linked, found, left):
+            final = is_final(linked, found)  # asked while the graph is as it was searched
+            if made.round(working, views, found) and final:
                 found = [settled(linked, found[-1])]
                 break
-            if made.count == before:
-                continue  # without what could not be folded
-            left = {sink: refusal for sink, refusal in left.items() if refusal.code != "too-large"}
         _require_sinks(decisions, made.tensors)
-        refusals = (refusal for findings in found for refusal in findings.refusals)
+        refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
         fused = working if made.regions else source
         remarks = made.growth.remarks(source, fused)
         if files is not None and not isinstance(model, OpenModel):
             files.load_all(fused)
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
-        return Fusion(fused, tuple(made.regions.values()), (*left.values(), *refusals), notes, doubts, remarks)
+        return Fusion(fused, tuple(made.regions.values()), refusals, notes, doubts, remarks)
 
 
 @dataclass
@@ -126,26 +118,47 @@ class _Made:
     """What round after round of folding made.
 
     Attributes:
+        refused: sinks of regions that could not be folded, and why.
         regions: by the number of their graph and their sink.
         doubts: those that are folded.
         tensors: what nodes of the main graph make or made.
-        count: how many regions were written in all.
         growth: why the file may have grown.
     """
 
+    refused: dict[str, Refusal]
     regions: dict[tuple[int, str], Region] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     tensors: set[str] = field(default_factory=set)
-    count: int = 0
     growth: Growth = field(default_factory=Growth)
 
-    def note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
+    def round(self, model: onnx.ModelProto, views: Sequence[GraphView], found: Sequence[Findings]) -> bool:
+        """Folds what was found in each graph of a model; whether all of it could be folded.
+
+        What did not fit into the budget is tried again in the next round, which has a budget of its own: so that a
+        model in which nothing is left to fold stays one when it is read again.
+        """
+        before = set(self.refused)
+        written = 0
+        for number, (view, findings) in enumerate(zip(views, found, strict=True)):
+            doubtful = doubtful_groups(findings.groups) if view.outer is None else []
+            emitted = _emit(model, view, findings.plans, self.refused, self.growth)
+            self._note(number, findings, doubtful, {region.sink: region for region in emitted})
+            written += len(emitted)
+        new = self.refused.keys() - before
+        if written:
+            self.refused = {
+                sink: refusal
+                for sink, refusal in self.refused.items()
+                if sink not in new or refusal.code != "too-large"
+            }
+        return not new
+
+    def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
         """Takes up what a round wrote into one graph; regions of earlier rounds inside are no regions any more."""
         for plan in findings.plans:
             if plan.sink in emitted:
                 for name in (name for node in plan.members for name in node.outputs):
                     self.regions.pop((number, name), None)
-        self.count += len(emitted)
         self.regions |= {(number, sink): region for sink, region in emitted.items()}
         self.doubts += folded_doubts(doubtful, emitted)
 

@@ -67,7 +67,12 @@ class Plan:
     @cached_property
     def removed(self) -> frozenset[int]:
         """Indices of the members that nothing else needs, and of the nodes that compute only their weights."""
-        return _removable(self.graph, [*_feeding(self.graph, self.members), *self.members])
+        return _removable(self.graph, [*self.feeding, *self.members])
+
+    @property
+    def feeding(self) -> list[NodeView]:
+        """Nodes that compute the weights of the members."""
+        return _feeding(self.graph, self.members)
 
     @property
     def saving(self) -> int:

@@ -1,22 +1,21 @@
 """Whether a graph has to be searched once more after regions of it have been folded."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from repvgg_onnx.fusion.regions import Findings, Plan
 from repvgg_onnx.graph.view import GraphView
 
 
-def is_final(view: GraphView, found: Sequence[Findings], refused: Collection[str]) -> bool:
-    """Whether a search of what folding makes of a graph could find nothing new.
+def is_final(view: GraphView, found: Sequence[Findings]) -> bool:
+    """Whether a search of what folding makes of a graph could find nothing new, if all of it can be folded.
 
     A new region holds an emitted node, and so a neighbour of one that is affine too; or a node that had to stay because
     a removed one read it; or it rests on a shape that nobody knew before.
 
     Args:
-        view: the main graph as it was searched.
-        found: what was found in each graph, the main one last, and folded.
-        refused: sinks that could not be folded.
+        view: the main graph, not changed yet.
+        found: what was found in each graph, the main one last.
     """
     *inner, main = found
     if view.subgraphs or any(findings.groups for findings in inner) or not main.walk.is_complete:
@@ -25,7 +24,7 @@ def is_final(view: GraphView, found: Sequence[Findings], refused: Collection[str
     names = {view.nodes[index].name for index in gone}
     if any(node.name in names for node in view.nodes if node.index not in gone):
         return False  # refusals are about names
-    return all(plan.sink not in refused and _stands_alone(view, main, plan) for plan in main.plans)
+    return all(_stands_alone(view, main, plan) for plan in main.plans)
 
 
 def settled(view: GraphView, findings: Findings) -> Findings:
@@ -37,7 +36,8 @@ def settled(view: GraphView, findings: Findings) -> Findings:
 
 def _stands_alone(view: GraphView, findings: Findings, plan: Plan) -> bool:
     """Whether nothing next to the region is affine, none of it stays, and its shape was known."""
-    if plan.frame.root in findings.walk.candidates or any(node.index not in plan.removed for node in plan.members):
+    nodes = [*plan.members, *plan.feeding] if plan.candidate.computes else plan.members
+    if plan.frame.root in findings.walk.candidates or any(node.index not in plan.removed for node in nodes):
         return False
     readers: Iterable[int] = view.readers.get(plan.sink, ())
     if any(name in findings.walk.candidates for index in readers if index >= 0 for name in view.nodes[index].outputs):

@@ -14,7 +14,7 @@ from repvgg_onnx.geometry import Size
 from repvgg_onnx.kernels import Array
 
 IDENTITY = ("identity",)
-MOST_TERMS = 1000  # that are put into words
+MOST_TERMS = 100  # that are put into words
 LONGEST_WORDS = 200  # characters of what is behind one step: a ladder of sums would double it at each rung
 
 

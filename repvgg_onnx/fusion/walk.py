@@ -13,7 +13,7 @@ from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
 OUTERMOST = 4  # roots kept per tensor, the farthest ones: a long chain folds at once
-NEAREST = 12  # and the nearest ones; with all of them a chain of n linear nodes would cost n²
+NEAREST = 8  # and the nearest ones; with all of them a chain of n linear nodes would cost n²
 MOST_CHANNELS = 2**20  # of a tensor that is taken for a root; a declared size costs a file nothing
 ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
 CHANNELS_SECOND = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose"})  # whatever comes before
