@@ -35,7 +35,7 @@ def calls_of(model):
 
 
 def bend(make, length=LENGTH):
-    """How far the calls for a length, twice and three times as much lie off a straight line, in those for the length."""
+    """How far the calls for a length, twice and three times as much lie off a line, in those for the length."""
     fuse(make(1))  # what is set up only once
     once, twice, thrice = (calls_of(make(count * length)) for count in (1, 2, 3))
     return (thrice - 2 * twice + once) / once
