@@ -32,6 +32,17 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
+def reads(node: onnx.NodeProto) -> Iterator[str]:
+    """Names of all tensors that a node reads, also from within its subgraphs; some more than once."""
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        yield from (name for name in current.input if name)
+        for body in subgraphs(current):
+            waiting += body.node
+            yield from (value.name for value in body.output)
+
+
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor that the model stores, the parts of sparse ones too; the main graph's initializers come first."""
     for body in bodies_of(model):
