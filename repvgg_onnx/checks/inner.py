@@ -59,15 +59,21 @@ class Inner:
     Attributes:
         tensors: every tensor that was compared, in the original's order.
         ancestors: for each output that was asked about, the tensors among them that it depends on, itself included.
+        proven: tensors that are known to be right, given those before them.
     """
 
     tensors: tuple[InnerParity, ...]
     ancestors: Mapping[str, frozenset[str]]
+    proven: frozenset[str] = frozenset()
+
+    def tells(self, output: str) -> bool:
+        """Whether anything was compared that the output alone does not tell."""
+        before = self.ancestors.get(output, frozenset())
+        return len(before) > 1 or output in self.proven
 
     def passed(self, output: str) -> bool:
-        """Whether an output was computed from other tensors, and it and everything before it agrees."""
-        before = self.ancestors[output]
-        return len(before) > 1 and all(tensor.passed for tensor in self.tensors if tensor.name in before)
+        """Whether an output and everything before it agrees."""
+        return all(tensor.passed for tensor in self.tensors if tensor.name in self.ancestors[output])
 
     @property
     def failed(self) -> tuple[InnerParity, ...]:
@@ -115,7 +121,7 @@ def compare_inner(
         if all(tensor.passed for tensor in again):
             tensors = again
             ancestors = {name: names - doubtful for name, names in ancestors.items()}
-    return Inner(tuple(tensors), ancestors)
+    return Inner(tuple(tensors), ancestors, run.proven)
 
 
 @dataclass(frozen=True, eq=False)
