@@ -140,7 +140,8 @@ def _compare(
 ) -> RegionParity:
     with loadable(piece.model) as source:
         session = open_session(source, level=LEVEL, provider=provider, threads=threads)
-        results = [session.run({piece.root: values[piece.root]})[piece.sink] for _, values in recorded]
+        read = list(session.inputs)  # the root, and inputs of the model that a shape inside is computed from
+        results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
     bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], threads))
     worst: RegionParity | None = None
     for (feed, values), result, bound in zip(recorded, results, bounds, strict=True):

@@ -154,6 +154,11 @@ CODES: dict[str, Code] = {
         "A constant has more axes than the value, so that the result has more as well.",
         _NONE,
     ),
+    "reshaped": Code(
+        "A Reshape, Flatten or Squeeze merges or splits the channels, or what follows it is no gain and no offset per "
+        "channel.",
+        _NONE,
+    ),
     "shared": Code(
         "A tensor inside the region is read by other nodes too, so the nodes before it have to stay, and folding "
         "the region would compute them twice.",

@@ -97,6 +97,8 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
     operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
+    if not entry.reshapes and any(operand is not None and operand.tail is not None for operand in operands):
+        raise LiftError("reshaped", f"{node.op_type} reads a value whose shape was changed after the last kernel")
     made = entry.lift(node, operands, frame)
     types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
     if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
