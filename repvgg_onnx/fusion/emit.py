@@ -92,7 +92,7 @@ def region_of(plan: Plan, name: str) -> Region:
         c_out=geometry.c_out,
         kernel_shape=geometry.kernel_shape,
         strides=geometry.strides,
-        pads=geometry.pads,
+        pads=() if geometry.has_unknown_pads else geometry.pads,
         dilations=geometry.dilations,
         group=plan.form.group,
         cost_before=plan.before,

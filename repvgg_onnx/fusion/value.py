@@ -104,9 +104,9 @@ class Value:
             if self.field is None:
                 return self._stepped(outer.compose(self.conv), step)
         except GeometryError as error:
-            if error.code != "border-bias" or size is None:
+            if error.code != "border-bias" or size is None or outer.geometry.has_unknown_pads:
                 raise
-        if size is None:
+        if outer.geometry.has_unknown_pads or size is None:
             raise GeometryError("sizes-unknown", "a term that differs by position needs a fixed input size")
         linear = outer.compose(self.conv.without_bias())
         outputs = tuple(length or 0 for length in outer.geometry.output_size(size))

@@ -139,13 +139,20 @@ def _matmul(writer: Writer, folded: Folded, source: str, target: str, stem: str)
 
 
 def _conv_attributes(geometry: Geometry) -> dict[str, Any]:
-    return {
+    attributes: dict[str, Any] = {
         "dilations": geometry.dilations,
         "group": geometry.group,
         "kernel_shape": geometry.kernel_shape,
         "pads": geometry.pads,
         "strides": geometry.strides,
     }
+    if geometry.has_unknown_pads:
+        del attributes["pads"]
+    if geometry.auto_pad:
+        attributes["auto_pad"] = geometry.auto_pad
+    if geometry.output_shape:
+        attributes["output_shape"] = geometry.output_shape
+    return attributes
 
 
 _OPERATORS = {"Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul}
