@@ -259,9 +259,11 @@ def _value(name: str, elem_type: int) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, elem_type or onnx.TensorProto.FLOAT, None)
 
 
-def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto:
-    """The region's majorant in float32, in the form that the region has."""
+def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto | None:
+    """The region's majorant in float32, in the form that the region has; None where it needs more than the root."""
     value = candidate.value
+    if value.tail is not None and value.tail.computed_shapes:
+        return None
     form = form_of(frame, value)
     conv = value.conv.majorant
     if conv.geometry.group != form.group:

@@ -109,7 +109,8 @@ def _compare(
 ) -> RegionParity:
     with loadable(piece.model) as source:
         session = open_session(source, level=PLAIN, provider=provider, threads=threads)
-        results = [session.run({piece.root: values[piece.root]})[piece.sink] for _, values in recorded]
+        read = list(session.inputs)  # the root, and inputs of the model that a shape inside is computed from
+        results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
     bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], threads))
     worst: RegionParity | None = None
     for (feed, values), result, bound in zip(recorded, results, bounds, strict=True):
@@ -128,9 +129,9 @@ def _noise(piece: Piece, values: Mapping[str, Array], provider: ProviderLike, th
         session, shipped = (
             open_session(source, level=level, provider=provider, threads=threads) for level in (PLAIN, SHIPPED)
         )
-    root = {piece.root: values[piece.root]}
-    others = [session.run(moved_by(root, seed, 1))[piece.sink] for seed in PATTERNS]
-    others.append(shipped.run(root)[piece.sink])
+    given = {name: values[name] for name in session.inputs}
+    others = [session.run(moved_by(given, seed, 1))[piece.sink] for seed in PATTERNS]
+    others.append(shipped.run(given)[piece.sink])
     return max(normalized_error(values[piece.sink], other) for other in others)
 
 

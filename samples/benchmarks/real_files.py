@@ -1,9 +1,9 @@
-"""Every ONNX file of a folder through ``fuse``: what folds, how far outputs move, and how far networks move by themselves.
+"""Every ONNX file of a folder through ``fuse``: what folds, how far outputs move, and how noisy the networks are.
 
     python samples/benchmarks/real_files.py FOLDER [--markdown]
 
-Exits with 1 if a file that onnxruntime runs is not fused, an output's error is above 3 times the network's own noise and
-above the tolerance, or a region is thrown away.
+Exits with 1 if a file that onnxruntime runs is not fused, a region is thrown away, or the error of an output is above the
+tolerance and above 3 times the own noise of the network.
 """
 
 import argparse
