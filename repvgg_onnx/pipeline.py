@@ -77,6 +77,7 @@ def fuse(
     """
     loaded, files = _opened(model)
     source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    fixed = assume.fixed_initializers(source)
     working = inline_functions(source, WORTH_INLINING)
     owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
@@ -98,6 +99,10 @@ def fuse(
     _require_sinks(decisions, made.tensors)
     refusals = (refusal for _, findings in found for refusal in findings.refusals)
     fused = working if made.regions else source
+    if made.regions:
+        assume.drop_unread(fused, fixed)
+    elif source is loaded and isinstance(model, onnx.ModelProto):
+        fused = model  # even if its nodes had to be sorted to be read
     if files is not None and not isinstance(model, OpenModel):
         files.load_all(fused)
     doubts = (*made.doubts, *declined_doubts(found[-1][1].declined))
