@@ -1,9 +1,10 @@
 """fuse() with every region checked on its own: what fails is left as it was, and the rest is kept."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
 from repvgg_onnx.checks.session import CPU, ProviderLike
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import form_of
@@ -50,6 +52,7 @@ class Proof:
         return max(self.regions, key=lambda region: region.error, default=None)
 
 
+@on_runnable_shapes
 def prove(
     model: ModelLike,
     *,
@@ -59,6 +62,8 @@ def prove(
     seeds: Sequence[int] = (0,),
     assume_inference: bool = False,
     freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
     max_constant_mb: int = DEFAULT_MB,
     provider: ProviderLike = CPU,
     threads: int = 0,
@@ -75,6 +80,8 @@ def prove(
         seeds: one standard-normal feed each, besides the one that stresses borders.
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
+        assume_placeholders: as for fuse().
+        outputs: as for fuse().
         max_constant_mb: as for fuse().
         provider: onnxruntime execution provider, or its name and its options.
         threads: threads inside an operator; 0 lets onnxruntime decide.
@@ -86,7 +93,13 @@ def prove(
         CheckError: ``shapes`` or ``inputs`` do not fit the model, or it cannot be run on a feed.
     """
     loaded = load_model(model)
-    source, _ = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    assumed: dict[str, Any] = {
+        "assume_inference": assume_inference,
+        "freeze_initializers": freeze_initializers,
+        "assume_placeholders": assume_placeholders,
+        "outputs": outputs,
+    }
+    source, _ = prepare(loaded, **assumed)
     flat = inline_functions(source, WORTH_INLINING)
     refused: dict[str, Refusal] = {}
     failed: list[RegionParity] = []
@@ -94,11 +107,10 @@ def prove(
         fusion = fuse(
             loaded,
             shapes=shapes,
-            assume_inference=assume_inference,
-            freeze_initializers=freeze_initializers,
             max_constant_mb=max_constant_mb,
             refused=refused,
             decisions=decisions,
+            **assumed,
         )
         pieces = list(_pieces(flat, fusion, shapes or {}))
         checked = check_regions(

@@ -23,6 +23,7 @@ from repvgg_onnx.checks.session import (
     loadable,
     open_session,
 )
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 
 __all__ = ["OutputParity", "Parity", "normalized_error", "verify"]
@@ -108,6 +109,7 @@ class _Finding:
         return self.compared.error
 
 
+@on_runnable_shapes
 def verify(
     before: ModelLike,
     after: ModelLike,

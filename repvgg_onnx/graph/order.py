@@ -1,11 +1,10 @@
 """Nodes in an order in which they can run; onnxruntime takes them in any, and onnx's own checker does not."""
 
-from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 import onnx
 
-from repvgg_onnx.graph.bodies import bodies_of, nested_bodies, subgraphs
+from repvgg_onnx.graph.bodies import bodies_of, reads_of
 
 
 def unsorted_graphs(model: onnx.ModelProto) -> list[onnx.GraphProto]:
@@ -20,7 +19,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
         graph: changed in place. One whose nodes need each other in a circle is left as it is, and the checker names it.
     """
     makers = _makers(graph)
-    needed = [{makers[name] for name in _reads(node) if name in makers} for node in graph.node]
+    needed = [{makers[name] for name in reads_of(node) if name in makers} for node in graph.node]
     readers: list[list[int]] = [[] for _ in needed]
     for index, sources in enumerate(needed):
         for source in sources:
@@ -45,18 +44,8 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
 
 def _is_sorted(graph: onnx.GraphProto) -> bool:
     makers = _makers(graph)
-    return all(makers.get(name, -1) < index for index, node in enumerate(graph.node) for name in _reads(node))
+    return all(makers.get(name, -1) < index for index, node in enumerate(graph.node) for name in reads_of(node))
 
 
 def _makers(graph: onnx.GraphProto) -> dict[str, int]:
     return {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that a node and the graphs in it read, what those graphs make themselves too."""
-    yield from node.input
-    for inner in subgraphs(node):
-        for body, _ in nested_bodies(inner):
-            yield from (name for each in body.node for name in each.input)
-            if isinstance(body, onnx.GraphProto):
-                yield from (value.name for value in body.output)
