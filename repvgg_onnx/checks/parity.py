@@ -22,6 +22,7 @@ from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
 from repvgg_onnx.checks.reference import OF_NOISE, PLAIN, SHIPPED, Reference, few, reference
 from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, ProviderLike, Session, Source, loadable
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 
 __all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
@@ -136,6 +137,7 @@ class Parity:
         return max((output.noise for output in self.outputs), default=0.0)
 
 
+@on_runnable_shapes
 def verify(
     before: ModelLike,
     after: ModelLike,

@@ -13,6 +13,7 @@ from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import require_models, sides_of
 from repvgg_onnx.cli.options import BenchOptions, Output, Runtime
 from repvgg_onnx.cli.output import protect_models, require_distinct, require_folder, show, stage
+from repvgg_onnx.cli.sizes import common_sizes, on_sizes
 from repvgg_onnx.graph.save import write_bytes
 from repvgg_onnx.report.latency import BenchReport, bench_report
 from repvgg_onnx.report.machine import bench_json
@@ -34,6 +35,7 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
     require_models(*options.models)
     protect_models(output, *options.models)
     _require_plot(options, output)
+    runtime = on_sizes(runtime, common_sizes(options.models, runtime))
     threads = options.threads or (THREADS,)
     environment = describe_environment()
     if options.batches:

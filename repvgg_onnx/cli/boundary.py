@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError
+from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError, RunError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it."""
@@ -117,7 +117,8 @@ def as_click_exception(error: Exception) -> click.ClickException:
 
 def _explained(error: RepvggOnnxError, prefix: str = "") -> click.ClickException:
     """An error of the package as one that has its exit code."""
-    kind = MisuseError if isinstance(error, CheckError | ExtraMissingError) else BadInputError
+    misused = isinstance(error, CheckError | ExtraMissingError) and not isinstance(error, RunError)
+    kind = MisuseError if misused else BadInputError
     return kind(f"{prefix}{error}")
 
 

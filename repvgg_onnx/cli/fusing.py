@@ -1,6 +1,7 @@
 """What ``fuse`` and ``inspect`` do: every stage in order, and nothing is written before every check has passed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
 from repvgg_onnx.cli.output import protect_models, show
 from repvgg_onnx.cli.reports import failed_outcome, write_reports
 from repvgg_onnx.cli.serving import check_target, fit
+from repvgg_onnx.cli.sizes import on_sizes
 from repvgg_onnx.cli.tuning import require_decisions_file, save_decisions
 from repvgg_onnx.cli.writing import Draft, drafted, target_of
+from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.graph.load import load_model, open_model
 from repvgg_onnx.pipeline import prepare
@@ -59,10 +62,11 @@ def fuse_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, 
     target = target_of(options, output)
     protect_models(output, options.model, target)
     require_decisions_file(options, output, target)
-    with about(options.model):
+    with about(options.model), _with_a_way_out(options):
         candidate = candidate_of(options, assumptions, runtime, output)
+    runtime = on_sizes(runtime, candidate.sizes)
     with drafted(candidate.model, candidate.before, candidate.opened, target) as draft:
-        with about(options.model):
+        with about(options.model), _with_a_way_out(options):
             fitness = _fitness(candidate, draft, options, runtime)
             parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
         verdict = fit(judge(options, candidate.regions, parity, latency, candidate.failed), fitness)
@@ -75,10 +79,23 @@ def fuse_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, 
     return without_codes(report, options.ignore)
 
 
+@contextmanager
+def _with_a_way_out(options: FuseOptions) -> Iterator[None]:
+    """Where onnxruntime does not take the model, the error names the options that do without running it."""
+    try:
+        yield
+    except (LoadError, RunError) as error:
+        ways = [("--no-verify", options.verify), ("--no-bench", options.bench)]
+        without = " ".join(name for name, is_on in ways if is_on)
+        if not without or options.autotune:
+            raise
+        raise type(error)(f"{error}; {without} folds the model without running it") from error
+
+
 def run_inspect(
     model: Path,
     assumptions: Assumptions,
-    shapes: Mapping[str, Sequence[int]],
+    shapes: dict[str, tuple[int, ...]],
     output: Output,
     *,
     max_constant_mb: int,
@@ -163,5 +180,7 @@ def _report(
         region_parities=candidate.checked,
         rolled_back=candidate.failed,
         tuning=candidate.tuning,
+        overridable=candidate.overridable,
+        sizes=candidate.sizes,
         advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
     )

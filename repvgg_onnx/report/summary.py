@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from repvgg_onnx.report.findings import change
+from repvgg_onnx.report.findings import change, overridable_words
 from repvgg_onnx.report.groups import group_regions
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, shortened
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
@@ -86,7 +86,7 @@ def _found(outcome: Outcome) -> Iterator[RenderableType]:
     found = _verdict(outcome)
     if report is not None and report.regions:
         found = Text(f"{plural(len(report.regions), 'region')} to fold", style=BAD if outcome.error else "")
-    yield Text.assemble((printable(outcome.path), HEAD), ": ", found)
+    yield Text.assemble((printable(outcome.path), HEAD), ": ", found, overridable_words(report))
     if report is not None and report.regions:
         rows = [
             (

@@ -2,8 +2,8 @@
 
     python samples/benchmarks/real_files.py FOLDER [--markdown]
 
-Exits with 1 if a file that onnxruntime runs is not fused, a region is thrown away, or the error of an output is above the
-tolerance and above 3 times the own noise of the network.
+Exits with 1 if a file that onnxruntime runs is not fused, a region is thrown away, or an output has an error above the
+tolerance and above 3 times the own noise of its network.
 """
 
 import argparse
