@@ -18,6 +18,7 @@ from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
 from repvgg_onnx.checks.parity import normalized_error
 from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
 from repvgg_onnx.checks.session import CPU, Array, ProviderLike, Session, loadable, open_session
+from repvgg_onnx.stages import timed
 
 LEVEL = "ORT_DISABLE_ALL"
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
@@ -73,6 +74,7 @@ class RegionParity:
         return self.error <= self.tolerance and self.used <= 1.0
 
 
+@timed("check")
 def check_regions(
     before: onnx.ModelProto,
     pieces: Sequence[Piece],

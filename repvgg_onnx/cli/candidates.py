@@ -19,6 +19,7 @@ from repvgg_onnx.pipeline import Fusion, fuse
 from repvgg_onnx.proof import Proof, prove
 from repvgg_onnx.report.model import ModelFile
 from repvgg_onnx.report.topology import topology
+from repvgg_onnx.stages import timed
 from repvgg_onnx.tuning import Tuning, replayed
 
 LARGEST_OBSERVED = 2**30
@@ -58,7 +59,7 @@ def candidate_of(options: FuseOptions, assumptions: Assumptions, runtime: Runtim
     """The input measured, if that was asked for, folded as decided, and checked region by region, if it can be."""
     require_files(options.model)
     tuning = measured(options, assumptions, runtime, output)
-    with stage(f"Folding {options.model.name}", quiet=output.quiet):
+    with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("fold"):
         before, opened = _read(options.model, runtime.shapes)
         decisions = decided(options, tuning, opened.model)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
@@ -87,6 +88,7 @@ def folded(
         return _candidate(before, opened, Proof(fusion, (), ()), shapes)
 
 
+@timed("read")
 def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, OpenModel]:
     """The input, and what is said of it."""
     opened = open_model(path)

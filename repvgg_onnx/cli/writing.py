@@ -10,7 +10,7 @@ import onnx
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe, sides_of
 from repvgg_onnx.cli.options import FuseOptions, Output
-from repvgg_onnx.cli.output import require_clean_stdout, require_distinct, require_folder
+from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder
 from repvgg_onnx.fleet import beside
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model

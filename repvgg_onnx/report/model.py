@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repvgg_onnx.census import Census, Profile
 from repvgg_onnx.checks.latency import Latency
@@ -68,6 +68,9 @@ class FuseReport:
         tuning: what was decided about doubtful folds, and what was measured for it; None where nothing was.
         target: what the server that the model is for is known to say of it; None where none was named.
         max_foldable: number of foldable regions up to which a model passes ``check``; None outside of it.
+        warnings: what spoke against measuring latency on this machine.
+        seconds: what each stage took, by name.
+        options: the options that decide what is folded, as the user would give them to fold the same.
     """
 
     version: str
@@ -86,6 +89,9 @@ class FuseReport:
     tuning: Tuning | None = None
     target: TensorRTCheck | None = None
     max_foldable: int | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,9 @@ def test_ignored_refusals_are_in_no_report(run, tmp_path, here, command):
     write(here, 'ignore = ["two-roots"]')
 
     assert "two-roots" in run(*command, path, "--no-config").out
-    assert "two-roots" in run(*command, path, "--no-config", "--json", "-").out
+    assert "two-roots" in run(*command, path, "--no-config", "--json").out
     assert "two-roots" not in run(*command, path).out
-    assert "two-roots" not in run(*command, path, "--json", "-").out
+    assert "two-roots" not in run(*command, path, "--json").out
 
 
 def test_gates_hold_for_the_models_of_their_section(run, block, plain, here, monkeypatch):
