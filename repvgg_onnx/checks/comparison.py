@@ -76,7 +76,7 @@ def _compare_arrays(before: Array, after: Array) -> Comparison:
     if before.shape != after.shape:
         return Comparison(math.inf, f"the shape is {after.shape} instead of {before.shape}")
     if before.dtype.name not in FLOATS:
-        return Comparison(np.count_nonzero(before != after) / max(before.size, 1))
+        return Comparison(float(np.count_nonzero(before != after) / max(before.size, 1)))
     error = normalized_error(before, after)
     if math.isinf(error):
         return Comparison(error, _why_infinite(before, after))

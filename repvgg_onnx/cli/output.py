@@ -21,8 +21,7 @@ from rich.text import Text
 
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.options import Output
-from repvgg_onnx.cli.reports import STDOUT
-from repvgg_onnx.cli.reports import append_summary, made_reports
+from repvgg_onnx.cli.reports import STDOUT, append_summary, made_reports
 
 if TYPE_CHECKING:
     from repvgg_onnx.graph.storage.staging import Staging

@@ -8,10 +8,10 @@ import numpy as np
 from repvgg_onnx.checks.latency import Latencies
 from repvgg_onnx.extras import import_extra
 from repvgg_onnx.report.latency import BenchReport, letter
-from repvgg_onnx.report.marks import PICTURE
+from repvgg_onnx.report.marks import ENDINGS, PICTURE
 from repvgg_onnx.report.units import printable, time_unit
 
-FORMATS = ("svg", "png", "pdf")
+FORMATS = tuple(ending.removeprefix(".") for ending in ENDINGS["plot"])
 """What a picture can be, by the suffix of its file."""
 
 _SETTINGS = {"svg.hashsalt": "repvgg-onnx", "font.size": 9.0}  # names inside an SVG are random without a salt

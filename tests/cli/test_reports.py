@@ -99,7 +99,8 @@ def test_annotations_go_to_stdout_and_the_summary_to_its_file(run, block, tmp_pa
 
     ran = run("check", block, "--report", "github", "--quiet")
 
-    assert ran.out == f"::error file={block},title=foldable regions::1 region to fold: all\n"
+    mended = f"to fold them, run: repvgg-onnx fuse {block} --in-place"
+    assert ran.out == f"::error file={block},title=foldable regions::1 region to fold: all; {mended}\n"
     assert summary.read_text().startswith("before\n## ❌ 1 region can be folded\n")
 
 
@@ -158,7 +159,7 @@ def test_a_report_never_overwrites_a_file_of_the_run(run, block, tmp_path):
     for options in (
         ["--report", f"md:{block}"],
         ["-o", output, "--report", f"md:{output}"],
-        ["--report", f"md:{other}", "--report", f"html:{other}"],
+        ["--report", f"sarif:{other}", "--report", f"json:{other}"],
         [f"--json={other}", "--report", f"json:{other}"],
         ["--autotune", "--decisions", other, "--report", f"json:{other}"],
     ):

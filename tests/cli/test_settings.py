@@ -149,7 +149,7 @@ def test_a_file_and_no_file_do_not_go_together(run, block, here, swapped):
     assert "--config and --no-config do not go together" in ran.err
 
 
-@pytest.mark.parametrize("command", [["inspect"], ["fuse", "--no-bench"]])
+@pytest.mark.parametrize("command", [["inspect"], ["fuse", "--no-bench", "--all"]])
 def test_ignored_refusals_are_in_no_report(run, tmp_path, here, command):
     path = tmp_path / "two.onnx"
     onnx.save(filled(TWO_ROOTS), path)

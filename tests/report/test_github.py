@@ -12,7 +12,13 @@ def read(*outcomes):
 
 def test_failures_are_errors_beside_their_file():
     assert read(foldable(), unusable(), not_begun()) == [
-        ("error", "models/net.onnx", "foldable regions", "3 regions to fold: sum_0/fused, sum_1/fused, sum_2/fused"),
+        (
+            "error",
+            "models/net.onnx",
+            "foldable regions",
+            "3 regions to fold: sum_0/fused, sum_1/fused, sum_2/fused; "
+            "to fold them, run: repvgg-onnx fuse net.onnx --in-place",
+        ),
         ("error", "models/bad.onnx", "model", "no ONNX model"),
         ("warning", "models/last.onnx", "model", "not begun, because a model before it failed"),
     ]
