@@ -18,7 +18,8 @@ from repvgg_onnx.checks.statistics import Timing
 from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.document import document, paired_json
 from repvgg_onnx.report.latency import BenchReport
-from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome
+from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Verdict
+from repvgg_onnx.report.remedy import command
 from repvgg_onnx.report.target import target_json
 from repvgg_onnx.report.tuning import tuning_json
 
@@ -80,6 +81,7 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "min_speedup": report.min_speedup,
         "max_foldable": report.max_foldable,
         "overridable": report.overridable and asdict(report.overridable),
+        "remedy": command(report) if report.verdict is Verdict.FOLDABLE else None,
         "notes": report.notes,
         "baseline": "input with notes" if report.notes else "input",
         "sizes": report.sizes,
@@ -93,6 +95,8 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "rolled_back": [_region_parity(parity) for parity in report.rolled_back],
         "decisions": report.tuning and tuning_json(report.tuning),
         "latency": report.latency and _latency(report.latency),
+        "warnings": report.warnings,
+        "seconds": report.seconds,
         "target": report.target and target_json(report.target),
     }
 

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repvgg_onnx.census import Census, Profile
 from repvgg_onnx.checks.latency import Latency
@@ -86,6 +86,9 @@ class FuseReport:
         overridable: convolutions whose weights a caller may feed; None where there are none.
         sizes: shapes of inputs that everything was run and counted with, since onnxruntime does not run the model on
             the usual ones; None where it does, or the user gave the shapes.
+        warnings: what spoke against measuring latency on this machine.
+        seconds: what each stage took, by name.
+        options: the options that decide what is folded, as the user would give them to fold the same.
     """
 
     version: str
@@ -106,6 +109,9 @@ class FuseReport:
     max_foldable: int | None = None
     overridable: Overridable | None = None
     sizes: Mapping[str, tuple[int, ...]] | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
