@@ -230,7 +230,7 @@ class AffineConv:
         check_chain(self.geometry, inner.geometry)
         if self.geometry.is_diagonal:
             return inner.scale(self.kernel.reshape(-1)).shift(self.bias)
-        uneven = any(self.geometry.pads) or self.geometry.transposed  # some outputs do not see every tap
+        uneven = self.geometry.is_padded or self.geometry.transposed  # some outputs do not see every tap
         geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=uneven and inner.has_bias)
         return AffineConv.of(Composed(geometry, self.expression, inner.expression))
 

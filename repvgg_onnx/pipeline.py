@@ -1,7 +1,7 @@
 """fuse(): knows the order of the stages and nothing else."""
 
 import gc
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -58,6 +58,8 @@ def fuse(
     shapes: Mapping[str, Sequence[int]] | None = None,
     assume_inference: bool = False,
     freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
     max_constant_mb: int = DEFAULT_MB,
     refused: Mapping[str, Refusal] | None = None,
     decisions: Decisions = UNDECIDED,
@@ -68,8 +70,11 @@ def fuse(
         model: a path, the bytes of a file, or a model, which is never changed; or an open model, which is used up, and
             of which the result refers to the same files.
         shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
-        assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first.
+        assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first, but for those
+            whose statistics are placeholders: mean 0 and variance 1 in every channel.
         freeze_initializers: takes initializers that are inputs as well for constants; they are no inputs any more.
+        assume_placeholders: as ``assume_inference``, and placeholders are meant as well.
+        outputs: the outputs to keep, with what they need; none keeps all.
         max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
             size of the model's own; what would take more is refused.
         refused: tensors that no region may end in, each with the reason to report.
@@ -80,11 +85,19 @@ def fuse(
 
     Raises:
         ModelError: the model cannot be read or is not valid.
-        CheckError: ``shapes`` does not fit the model's inputs, or ``decisions`` are about another model.
+        CheckError: ``shapes`` does not fit the model's inputs, it has no such output, or ``decisions`` are about
+            another model.
     """
     with paused_collection():
         loaded, files = _opened(model)
-        source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+        source, notes = prepare(
+            loaded,
+            assume_inference=assume_inference,
+            freeze_initializers=freeze_initializers,
+            assume_placeholders=assume_placeholders,
+            outputs=outputs,
+        )
+        fixed = assume.fixed_initializers(source)
         working = inline_functions(source, WORTH_INLINING)
         owned = working is not loaded or not isinstance(model, onnx.ModelProto)
         sizes = input_shapes(source, shapes or {})
@@ -106,6 +119,10 @@ def fuse(
         _require_sinks(decisions, made.tensors)
         refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
         fused = working if made.regions else source
+        if made.regions:
+            assume.drop_unread(fused, fixed)
+        elif source is loaded and isinstance(model, onnx.ModelProto):
+            fused = model  # even if its nodes had to be sorted to be read
         remarks = made.growth.remarks(source, fused)
         if files is not None and not isinstance(model, OpenModel):
             files.load_all(fused)
@@ -176,7 +193,12 @@ def paused_collection() -> Iterator[None]:
 
 
 def prepare(
-    model: onnx.ModelProto, *, assume_inference: bool, freeze_initializers: bool
+    model: onnx.ModelProto,
+    *,
+    assume_inference: bool = False,
+    freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model with what the caller takes for granted written into it, and what that changed, in sentences.
 
@@ -184,13 +206,21 @@ def prepare(
         model: not changed; returned as it is where there is nothing to write.
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
+        assume_placeholders: as for fuse().
+        outputs: as for fuse().
+
+    Raises:
+        CheckError: the model has no such output.
     """
     notes: tuple[str, ...] = ()
-    if assume_inference:
-        model, notes = assume.assume_inference(model)
+    if outputs:
+        model, notes = assume.keep_outputs(model, outputs)
     if freeze_initializers:
         model, frozen = assume.freeze_initializers(model)
         notes += frozen
+    if assume_inference or assume_placeholders:
+        model, assumed = assume.assume_inference(model, placeholders=assume_placeholders)
+        notes += assumed
     return model, notes
 
 

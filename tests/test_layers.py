@@ -25,7 +25,7 @@ BELOW = {
     "field": {"errors", "geometry", "kernels", "algebra"},
     "graph": {"errors", "shapes", "geometry", "algebra"},
     "fusion": {"errors", "geometry", "kernels", "algebra", "field", "graph"},
-    "checks": {"errors", "shapes"},
+    "checks": {"errors", "shapes", "graph"},
     "census": {"errors", "shapes", "graph"},
     "pipeline": {"errors", "shapes", "geometry", "algebra", "graph", "fusion", "checks"},
     "proof": {"errors", "graph", "fusion", "checks", "pipeline"},

@@ -62,7 +62,7 @@ class Plan:
     @cached_property
     def members(self) -> tuple[NodeView, ...]:
         """Nodes that the map stands for, in graph order."""
-        return tuple(self.graph.nodes[index] for index in sorted(self.candidate.members))
+        return tuple(_nodes(self.graph, self.candidate))
 
     @cached_property
     def removed(self) -> frozenset[int]:
@@ -72,7 +72,7 @@ class Plan:
     @property
     def feeding(self) -> list[NodeView]:
         """Nodes that compute the weights of the members."""
-        return _feeding(self.graph, self.members)
+        return _feeding(self.graph, self.members, self.value)
 
     @property
     def saving(self) -> int:
@@ -291,11 +291,20 @@ def _plan(graph: GraphView, removals: Removals, sink: str, frame: Frame, candida
         return None
     if candidate.work < 2 and not candidate.computes:
         return None
+    tail = candidate.value.tail
+    if tail is not None and candidate.node.proto is tail.steps[-1].proto:
+        return None  # the region without its last change of shape is the same
     form = form_of(frame, candidate.value)
-    removal = removals.of(candidate.node, frame)
+    if candidate.asks:  # what asks for shapes at run time may have to stay
+        nodes = _nodes(graph, candidate)
+        removal = removals.of_nodes(_removable(graph, [*_feeding(graph, nodes, candidate.value), *nodes]), frame)
+    else:
+        removal = removals.of(candidate.node, frame)
     # Fewer nodes are left, or a kernel is folded that was not, so that repeating the search comes to an end. Costs
     # alone do not see to that: where sizes are unknown they are guesses.
     makes_progress = form.count(candidate.value) < removal.count or not candidate.is_settled
+    if form.steps and candidate.maps < 2:
+        makes_progress = False  # to write changes of shape behind the kernel instead of before it is no gain of its own
     if not makes_progress or not _can_write(graph, form):
         return None
     if candidate.computes:
@@ -304,14 +313,20 @@ def _plan(graph: GraphView, removals: Removals, sink: str, frame: Frame, candida
     return Plan(graph, frame, sink, candidate, form, removal, cost_of_form(form, candidate.value, *sizes))
 
 
+def _nodes(graph: GraphView, candidate: Candidate) -> list[NodeView]:
+    """Members of a candidate in graph order."""
+    return [graph.nodes[index] for index in sorted(candidate.members)]
+
+
 def _require_small_growth(graph: GraphView, candidate: Candidate, written: int) -> None:
     """Makes sure that the file does not grow out of proportion where it only says how its weights are computed.
 
     Raises:
         LiftError: it would.
     """
-    nodes = [graph.nodes[index] for index in candidate.members]
-    names = {name for node in nodes for index, name in enumerate(node.inputs) if node.is_constant(index)}
+    names = {
+        name for node in _nodes(graph, candidate) for index, name in enumerate(node.inputs) if node.is_constant(index)
+    }
     stored = graph.constants.stored_bytes(names)
     if written > max(MOST_GROWTH * stored, ALWAYS_WRITTEN):
         sentence = (
@@ -325,11 +340,18 @@ def _can_write(graph: GraphView, form: Form) -> bool:
     return graph.opset >= 7 or form.op_type in ("Conv", "ConvTranspose")
 
 
-def _feeding(graph: GraphView, members: Sequence[NodeView]) -> list[NodeView]:
-    """Nodes that compute constants of the members from other constants; other names for them are no work."""
+def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:
+    """Nodes that compute constants of the members from other constants, or a shape that is not asked for any more.
+
+    Other names for a constant are no work.
+    """
     names = (node.inputs[index] for node in members for index in range(len(node.inputs)) if node.is_constant(index))
-    nodes = (graph.nodes[index] for index in graph.constants.expression_nodes(names))
-    return [node for node in nodes if node.op_type not in RENAMING]
+    constant = graph.constants.expression_nodes(names)
+    asked = set() if value.tail is None else value.tail.computed_shapes
+    shapes = (graph.makers.get(node.inputs[1]) for node in members if node.op_type == "Reshape" and node.has_input(1))
+    found = {node.index for node in shapes if node is not None and node.op_type == "Shape"}
+    unasked = {index for index in found if not asked & set(graph.nodes[index].outputs)}
+    return [node for index in constant | unasked if (node := graph.nodes[index]).op_type not in RENAMING]
 
 
 def _removable(graph: GraphView, nodes: Sequence[NodeView]) -> frozenset[int]:
@@ -355,8 +377,10 @@ def _declined(plans: Sequence[Plan], groups: Sequence[Group]) -> list[Plan]:
 
 def _reason(graph: GraphView, plan: Plan) -> Refusal:
     name = plan.last.name
+    inside = {node.index for node in plan.members}
     for node in plan.members:
-        if node.index not in plan.removed:
+        needed = any(graph.is_output(each) or set(graph.readers.get(each, ())) - inside for each in node.outputs)
+        if node.index not in plan.removed and needed:
             return Refusal(*_kept_reason(graph, node, name))
     sentence = (
         f"its {len(plan.members)} nodes cost {plan.before.macs:,} multiply-adds and {plan.before.bytes:,} bytes, "

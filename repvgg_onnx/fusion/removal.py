@@ -1,6 +1,6 @@
 """What a region removes, and what that cost: summed along the graph once, and not for each region anew."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from repvgg_onnx.fusion.cost import cost_of_node
@@ -73,6 +73,14 @@ class Removals:
             if self._through.passes(node.index, last.index):
                 cost = Cost(cost.macs - free.macs, cost.bytes - free.bytes)
         return replace(total, cost=cost)
+
+    def of_nodes(self, removed: Iterable[int], frame: Frame) -> Removal:
+        """What goes where it is known which nodes do."""
+        gone = [self._graph.nodes[index] for index in removed]
+        free = {node.index for node, _ in self._free_in(frame)}
+        work = [node for node in gone if not _is_free(node)]
+        costs = (cost_of_node(node) for node in work if node.index not in free)
+        return Removal(len(work), len(gone) - len(work), sum(costs, NOTHING))
 
     def _sum_up(self) -> None:
         below: dict[int, list[int]] = {}

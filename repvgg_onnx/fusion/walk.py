@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.containment import contained
+from repvgg_onnx.fusion.demands import demanded_shapes
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import PROVENANCE, Refusal
+from repvgg_onnx.fusion.tail import CHANGES_OF_SHAPE
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
 from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
@@ -32,6 +34,8 @@ class Candidate:
         weighs: whether there is a kernel among the nodes.
         is_settled: whether all of those kernels were emitted by a fold.
         computes: whether a node reads a constant that other nodes compute, anew at every run.
+        asks: whether a node gives a shape that is computed at run time.
+        maps: how many nodes do more than change the shape, counted up to 2.
     """
 
     value: Value
@@ -41,6 +45,8 @@ class Candidate:
     weighs: bool = False
     is_settled: bool = True
     computes: bool = False
+    asks: bool = False
+    maps: int = 0
 
     @property
     def members(self) -> frozenset[int]:
@@ -66,11 +72,13 @@ class Walk:
         candidates: for each tensor that a lifted node makes, its maps by frame, the farthest root first.
         refusals: why nodes were not lifted, in graph order.
         cut: tensors of which not all roots were kept.
+        asked: shapes of tensors as far as the weights of their readers tell.
     """
 
     candidates: dict[str, dict[Frame, Candidate]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
+    asked: Mapping[str, Shape] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -80,7 +88,7 @@ class Walk:
 
 def walk(graph: GraphView) -> Walk:
     """Asks each node, in order, whether its inputs are affine in one root and whether it keeps them so."""
-    found = Walk()
+    found = Walk(asked=demanded_shapes(graph))
     for node in graph.nodes:
         if node.op_type in LIFTERS and node.outputs and node.outputs[0] not in graph.constants:
             try:
@@ -128,6 +136,8 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
     operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
+    if not entry.reshapes and any(operand is not None and operand.tail is not None for operand in operands):
+        raise LiftError("reshaped", f"{node.op_type} reads a value whose shape was changed after the last kernel")
     made = entry.lift(node, operands, frame)
     types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
     if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
@@ -139,8 +149,11 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     is_settled = (not entry.weighs or is_emitted(node)) and all(part.is_settled for part in operators)
     read = (name for index, name in enumerate(node.inputs) if node.is_constant(index))
     computes = any(map(node.graph.constants.is_computed, read)) or any(part.computes for part in operators)
+    asks = (node.op_type == "Reshape" and 1 in node.dynamic_inputs) or any(part.asks for part in operators)
+    changes = node.op_type in RENAMING or node.op_type in CHANGES_OF_SHAPE
+    maps = min(2, max((part.maps for part in operators), default=0) + (not changes))
     return {
-        tensor: Candidate(value, node, operators, work, weighs, is_settled, computes)
+        tensor: Candidate(value, node, operators, work, weighs, is_settled, computes, asks, maps)
         for tensor, value in zip(node.proto.output, values, strict=False)
         if tensor
     }
@@ -155,17 +168,15 @@ def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]
     """An input as a map of earlier tensors, and as itself."""
     tensor = node.inputs[index]
     readings = dict(found.candidates.get(tensor, {}))
-    for value, frame in _as_itself(node, index):
+    for value, frame in _as_itself(node, index, found.asked):
         readings[frame] = Candidate(value)
     return readings
 
 
-def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
+def _as_itself(node: NodeView, index: int, asked: Mapping[str, Shape]) -> Sequence[tuple[Value, Frame]]:
     """The input as a root, its channels read as the second axis and, from three axes on, as the last."""
     tensor = node.inputs[index]
-    shape = node.graph.annotated(tensor)
-    if shape is None or (len(shape) > 1 and shape[1] is None):
-        shape = _needed_shape(node) or shape
+    shape = asked.get(tensor, node.graph.annotated(tensor))
     known = node.graph.shape(tensor) or (None,) * len(shape or ())
     if shape is None or len(shape) < 2 or len(known) != len(shape):
         return ()
@@ -181,16 +192,6 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
             value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
             made.append((value, Frame(tensor, axes, sizes)))
     return made
-
-
-def _needed_shape(node: NodeView) -> Shape | None:
-    """The shape that a convolution's weights ask of its input, as far as they do."""
-    if node.op_type != "Conv" or not node.is_constant(1):
-        return None
-    dims = node.graph.constants.shape(node.inputs[1])
-    if dims is None or len(dims) < 2:
-        return None
-    return (None, dims[1] * int(node.attributes.get("group", 1)), *(None,) * (len(dims) - 2))
 
 
 def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:

@@ -7,7 +7,13 @@ import onnx
 
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
 from repvgg_onnx.graph.constants import Constants
-from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, standard_opset, tensor_types
+from repvgg_onnx.graph.normalize import (
+    FIRST_OVERRIDABLE,
+    TensorType,
+    infer_skeleton,
+    standard_opset,
+    tensor_types,
+)
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 
@@ -19,6 +25,7 @@ class _Common:
     opset_imports: Sequence[onnx.OperatorSetIdProto]
     budget: Budget
     files: TensorFiles | None
+    fixed: bool
 
 
 def view_model(
@@ -41,7 +48,8 @@ def view_model(
     """
     skeleton = infer_skeleton(model)
     sized = infer_skeleton(model, dict(shapes))
-    common = _Common(model.opset_import, budget_of(model, max_constant_mb), files)
+    fixed = model.ir_version < FIRST_OVERRIDABLE
+    common = _Common(model.opset_import, budget_of(model, max_constant_mb), files, fixed)
     return _view(model.graph, skeleton.graph, sized.graph, common)
 
 
@@ -57,7 +65,13 @@ def _view(
     types = _visible(outer.types if outer else {}, own) | tensor_types(skeleton)
     sizes = _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
     constants = Constants(
-        proto, common.opset_imports, types, outer.constants if outer else None, common.budget, common.files
+        proto,
+        common.opset_imports,
+        types,
+        outer.constants if outer else None,
+        common.budget,
+        common.files,
+        fixed=common.fixed and outer is None,
     )
     whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), outer)
     inner = [
