@@ -17,7 +17,8 @@ from repvgg_onnx.fusion.emit import emit
 from repvgg_onnx.fusion.fold import Folded, fold
 from repvgg_onnx.fusion.growth import Growth
 from repvgg_onnx.fusion.lifters import WORTH_INLINING
-from repvgg_onnx.fusion.regions import Findings, Group, Plan, find_regions
+from repvgg_onnx.fusion.plans import Plan
+from repvgg_onnx.fusion.regions import Findings, Group, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.fusion.rounds import is_final, settled
 from repvgg_onnx.graph import assume

@@ -13,7 +13,7 @@ import onnx
 from repvgg_onnx import __version__
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.lifters import LIFTERS
-from repvgg_onnx.fusion.regions import Plan
+from repvgg_onnx.fusion.plans import Plan
 from repvgg_onnx.fusion.results import PROVENANCE, Member, Region
 from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
 from repvgg_onnx.fusion.write import Writer, write_form

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from repvgg_onnx.fusion.fold import Folded
-from repvgg_onnx.fusion.regions import Plan
+from repvgg_onnx.fusion.plans import Plan
 from repvgg_onnx.graph.bodies import tensors_of
 from repvgg_onnx.graph.storage.tensors import stored_bytes
 from repvgg_onnx.graph.view import NodeView

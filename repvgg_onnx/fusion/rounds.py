@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from repvgg_onnx.fusion.regions import Findings, Plan
+from repvgg_onnx.fusion.plans import Plan
+from repvgg_onnx.fusion.regions import Findings
 from repvgg_onnx.graph.view import GraphView
 
 

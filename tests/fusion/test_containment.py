@@ -10,7 +10,7 @@ import pytest
 
 from repvgg_onnx import GeometryError, LiftError, ModelError, fuse, prove
 from repvgg_onnx.algebra import AffineConv
-from repvgg_onnx.fusion import regions
+from repvgg_onnx.fusion import plans
 from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.lifters import LIFTERS
@@ -185,7 +185,7 @@ def test_a_majorant_that_cannot_be_read_leaves_a_region_without_its_bound(monkey
 
 def test_a_fault_while_a_region_is_planned_is_refused(monkeypatch):
     model = model_with("Div")
-    monkeypatch.setattr(regions, "form_of", raising(TypeError("no form")))
+    monkeypatch.setattr(plans, "form_of", raising(TypeError("no form")))
 
     fusion = fuse(model)
 

@@ -48,13 +48,13 @@ def test_work_is_proportional_to_length(kind):
 
 def test_counted_calls_tell_quadratic_work(monkeypatch):
     """The twin: where the members of every candidate are looked at, the count says so."""
-    planned = regions._plan
+    planned = regions.plan_of
 
     def wasteful(graph, removals, sink, frame, candidate):
         assert all(index >= 0 for index in candidate.members)
         return planned(graph, removals, sink, frame, candidate)
 
-    monkeypatch.setattr(regions, "_plan", wasteful)
+    monkeypatch.setattr(regions, "plan_of", wasteful)
 
     assert bend(muls_behind_a_conv) > BEND
 
