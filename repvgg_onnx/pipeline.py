@@ -20,6 +20,7 @@ from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
 from repvgg_onnx.graph.normalize import inline_functions, tensor_types
+from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 from repvgg_onnx.shapes import bind_shapes
@@ -76,7 +77,9 @@ def fuse(
         CheckError: ``shapes`` does not fit the model's inputs, or ``decisions`` are about another model.
     """
     loaded, files = _opened(model)
-    source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    source, notes = prepare(
+        loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers, files=files
+    )
     working = inline_functions(source, WORTH_INLINING)
     owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
@@ -129,7 +132,7 @@ class _Made:
 
 
 def prepare(
-    model: onnx.ModelProto, *, assume_inference: bool, freeze_initializers: bool
+    model: onnx.ModelProto, *, assume_inference: bool, freeze_initializers: bool, files: TensorFiles | None = None
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model with what the caller takes for granted written into it, and what that changed, in sentences.
 
@@ -137,10 +140,12 @@ def prepare(
         model: not changed; returned as it is where there is nothing to write.
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
+        files: where the initializers are that the model only refers to; None where it holds them all.
     """
-    notes: tuple[str, ...] = ()
+    model, notes = standardize_weights(model, files)
     if assume_inference:
-        model, notes = assume.assume_inference(model)
+        model, assumed = assume.assume_inference(model)
+        notes += assumed
     if freeze_initializers:
         model, frozen = assume.freeze_initializers(model)
         notes += frozen

@@ -116,6 +116,8 @@ def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Pl
     """
     members = tuple(graph.nodes[index] for index in sorted(candidate.members))
     feeding = _feeding(graph, members, candidate.value)
+    if len(members) < 2 and any(node.op_type == "DequantizeLinear" for node in feeding):
+        return None  # to store the weights as they are used would only make the file larger
     if (len(members) < 2 and not feeding) or not any(LIFTERS[node.op_type].weighs for node in members):
         return None
     if any(graph.readers.get(name) or graph.is_output(name) for name in members[-1].outputs if name != sink):
