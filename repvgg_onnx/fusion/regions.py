@@ -153,7 +153,7 @@ def _is_emitted(node: NodeView) -> bool:
 
 def _can_write(graph: GraphView, form: Form) -> bool:
     """Whether the form means what it should in the model's opset: up to 6 a bias did not broadcast by itself."""
-    return graph.opset >= 7 or form.op_type in ("Conv", "ConvTranspose")
+    return graph.opset >= 7 or (form.op_type in ("Conv", "ConvTranspose") and form.lead is None)
 
 
 def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:
