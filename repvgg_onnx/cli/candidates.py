@@ -65,7 +65,7 @@ def candidate_of(options: FuseOptions, assumptions: Assumptions, runtime: Runtim
     """The input measured, if that was asked for, folded as decided, and checked region by region, if it can be."""
     require_files(options.model)
     runs = options.verify or options.bench or options.autotune
-    sizes = None if options.check else found_sizes(options.model, assumptions, runtime, required=runs)
+    sizes = found_sizes(options.model, assumptions, runtime, required=True) if runs and not options.check else None
     runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
     with stage(f"Folding {options.model.name}", quiet=output.quiet):
