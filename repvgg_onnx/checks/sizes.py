@@ -19,7 +19,7 @@ Shapes = Mapping[str, Sequence[int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LEVEL = "ORT_DISABLE_ALL"
-SECONDS = 20.0
+SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
 
 

@@ -73,7 +73,7 @@ def test_what_only_counts_runs_nothing(run, tall, arguments, monkeypatch):
 
 
 def test_sizes_that_a_user_gives_and_that_do_not_run_are_exit_3(run, tall):
-    ran = run("fuse", tall, "--shape", "x=1,3,47,320")
+    ran = run("fuse", tall, "--shape", "x=1,3,49,320")
     assert ran.code == 3
     assert "cannot run the model" in ran.err
 
@@ -99,6 +99,14 @@ def test_what_onnxruntime_does_not_take_is_exit_3_and_can_be_folded_all_the_same
     assert run("inspect", unusable).code == 0
     assert run("fuse", unusable, "--no-verify", "--no-bench").code == 0
     assert "Mul" not in op_types(tmp_path / "model.fused.onnx")
+
+
+def test_what_nobody_has_to_run_need_not_run(run, save, tmp_path):
+    model = build("net (float[N,3,H,W] x) => (float[7,11] y) { y = Reshape(x, to) }", to=np.array([7, 11], np.int64))
+    path = save(model)
+
+    assert run("fuse", path).code == 0
+    assert (tmp_path / "model.fused.onnx").read_bytes() == path.read_bytes()
 
 
 def test_the_first_line_counts_what_a_caller_may_override(run, save):
