@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.normalize import SMALL
+from repvgg_onnx.graph.watch import uninterruptible
 
 AnyArray = NDArray[Any]
 
@@ -170,7 +171,8 @@ def _output_bytes(model: onnx.ModelProto) -> int:
     Raises:
         InferenceError: the inputs have types that the operator does not take.
     """
-    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+    with uninterruptible():
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
     total = 0
     for value in inferred.graph.output:
         tensor = value.type.tensor_type
