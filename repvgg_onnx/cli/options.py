@@ -245,7 +245,12 @@ def feed_options(command: Command) -> Command:
 def provider_options(command: Command) -> Command:
     """``--provider``, ``--provider-option`` and ``--custom-ops``."""
     return _all(
-        click.option("--provider", default="CPUExecutionProvider", show_default=True, help="Execution provider."),
+        click.option(
+            "--provider",
+            default="CPUExecutionProvider",
+            show_default=True,
+            help="Execution provider; short names such as cuda do.",
+        ),
         click.option(
             "--provider-option",
             "provider_options",
