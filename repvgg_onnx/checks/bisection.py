@@ -12,7 +12,7 @@ import onnx
 from repvgg_onnx.checks.comparison import Comparison, compare_values
 from repvgg_onnx.checks.dataflow import Dataflow
 from repvgg_onnx.checks.datasets import InputsLike
-from repvgg_onnx.checks.exposure import expose, in_batches, private_copy
+from repvgg_onnx.checks.exposure import expose, in_batches, parsed, private_copy
 from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
 from repvgg_onnx.checks.session import (
@@ -25,6 +25,7 @@ from repvgg_onnx.checks.session import (
     loadable,
     open_session,
 )
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 
 LEVEL = "ORT_DISABLE_ALL"
@@ -97,6 +98,7 @@ class _Finding:
     feed: str
 
 
+@on_runnable_shapes
 def bisect(
     before: ModelLike,
     after: ModelLike,
@@ -136,7 +138,7 @@ def bisect(
     opener = partial(open_session, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
     with loadable(before) as first, loadable(after) as second:
         specs = common_inputs(opener(first), opener(second))
-        limit, reason = choose_tolerance(first, tolerance)
+    limit, reason = choose_tolerance(parsed(before), tolerance)
     feeds = build_feeds(specs, shapes=shapes, inputs=inputs, ranges=ranges, seeds=seeds)
     labels = tuple(feed.label for feed in feeds)
     ours, theirs = private_copy(before), private_copy(after)

@@ -26,16 +26,22 @@ class Comparison:
     vacuous: bool = False
 
 
-def compare_values(before: Any, after: Any) -> Comparison:
-    """The worst of all arrays that two values hold: each an array, or lists and maps of them."""
+def compare_values(before: Any, after: Any, scale: float | None = None) -> Comparison:
+    """The worst of all arrays that two values hold: each an array, or lists and maps of them.
+
+    Args:
+        before: the first model's value.
+        after: the second model's.
+        scale: what floating-point differences are measured against; the largest magnitude of ``before`` by default.
+    """
     ours, theirs = _leaves(before), _leaves(after)
     if len(ours) != len(theirs):
         return Comparison(math.inf, "the output has another number of elements")
-    compared = (_compare_arrays(a, b) for a, b in zip(ours, theirs, strict=True))
+    compared = (_compare_arrays(a, b, scale) for a, b in zip(ours, theirs, strict=True))
     return max(compared, key=lambda found: (found.error, not found.vacuous), default=Comparison(0.0))
 
 
-def normalized_error(before: Array, after: Array) -> float:
+def normalized_error(before: Array, after: Array, scale: float | None = None) -> float:
     """max|before - after| / max|before|.
 
     It is 0 where both are all zeros, and infinite where only ``before`` is. NaN, and infinity of one sign, in the same
@@ -44,6 +50,7 @@ def normalized_error(before: Array, after: Array) -> float:
     Args:
         before: floating-point array.
         after: array of the same shape.
+        scale: what to divide by instead of max|before|, such as the width of the range that the values lie in.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, section 1.2: norm-wise relative error, here in
         the maximum norm.
@@ -56,11 +63,11 @@ def normalized_error(before: Array, after: Array) -> float:
     finite = np.isfinite(a)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True) or not np.isfinite(b[finite]).all():
         return math.inf
-    largest = np.abs(a[finite]).max(initial=0.0)
-    difference = np.abs(a[finite] - b[finite]).max(initial=0.0)
+    difference = float(np.abs(a[finite] - b[finite]).max(initial=0.0))
     if difference == 0:
         return 0.0
-    return float(difference / largest) if largest > 0 else math.inf
+    largest = float(np.abs(a[finite]).max(initial=0.0)) if scale is None else scale
+    return difference / largest if largest > 0 else math.inf
 
 
 def described(value: Any) -> tuple[str, tuple[int, ...]]:
@@ -70,23 +77,33 @@ def described(value: Any) -> tuple[str, tuple[int, ...]]:
     return "map" if isinstance(value, Mapping) else "sequence", ()
 
 
-def _compare_arrays(before: Array, after: Array) -> Comparison:
+def is_finite(value: Any) -> bool:
+    """Whether a value holds no NaN and no infinity."""
+    return all(bool(np.isfinite(leaf).all()) for leaf in _leaves(value) if leaf.dtype.name in FLOATS)
+
+
+def _compare_arrays(before: Array, after: Array, scale: float | None) -> Comparison:
     if before.dtype != after.dtype:
         return Comparison(math.inf, f"the type is {after.dtype.name} instead of {before.dtype.name}")
     if before.shape != after.shape:
         return Comparison(math.inf, f"the shape is {after.shape} instead of {before.shape}")
     if before.dtype.name not in FLOATS:
-        return Comparison(float(np.count_nonzero(before != after) / max(before.size, 1)))
-    error = normalized_error(before, after)
+        return Comparison(int(np.count_nonzero(before != after)) / max(before.size, 1))
+    error = normalized_error(before, after, scale)
     if math.isinf(error):
         return Comparison(error, _why_infinite(before, after))
     return Comparison(error, vacuous=before.size > 0 and not np.isfinite(before).any())
 
 
 def _why_infinite(before: Array, after: Array) -> str:
-    if np.isfinite(after).all() and not before.any():
-        return "the second model's output is not all zeros, as the first one's is"
-    return "NaN or infinity is not in the same places"
+    ours, theirs = bool(np.isfinite(before).all()), bool(np.isfinite(after).all())
+    if ours and theirs:
+        return "the second model's output is not all zeros, as the original's is"
+    if ours:
+        return "the second model's output holds NaN or infinity, and the original's does not"
+    if theirs:
+        return "the original's output holds NaN or infinity, and the second model's does not"
+    return "both outputs hold NaN or infinity, and not in the same places"
 
 
 def _leaves(value: Any) -> list[Array]:

@@ -1,9 +1,11 @@
 """Which nodes lie between one tensor and the nearest of others that it is computed from."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 
 import onnx
+
+from repvgg_onnx.graph.bodies import reads_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Dataflow:
         self.producers = {name: node for node in graph.node for name in node.output if name}
         self._positions = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
 
+    def position(self, node: onnx.NodeProto) -> int:
+        """Index of a node that computes something."""
+        return next(self._positions[name] for name in node.output if name)
+
     def ancestry(self, name: str, known: Container[str]) -> Ancestry:
         """Walks from a tensor towards the inputs of the graph, up to the known tensors.
 
@@ -45,19 +51,9 @@ class Dataflow:
             if self._positions[current] in members:
                 continue
             members[self._positions[current]] = self.producers[current]
-            for source in set(_sources(self.producers[current])) & self.producers.keys():
+            for source in set(reads_of(self.producers[current])) & self.producers.keys():
                 if source in known:
                     tensors[source] = None
                 elif self._positions[source] not in members:
                     waiting.append(source)
         return Ancestry(tuple(sorted(tensors)), tuple(members[index] for index in sorted(members)))
-
-
-def _sources(node: onnx.NodeProto) -> Iterator[str]:
-    """Names of all tensors that a node reads, also from within its bodies."""
-    yield from node.input
-    for attribute in node.attribute:
-        for body in (attribute.g, *attribute.graphs):
-            for inner in body.node:
-                yield from _sources(inner)
-            yield from (output.name for output in body.output)

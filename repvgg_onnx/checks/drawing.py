@@ -1,15 +1,18 @@
 """Random values for one input, true to its type."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from repvgg_onnx.checks.pictures import smooth
 from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.ranges import Range, check_range
 from repvgg_onnx.checks.session import Array, TensorSpec
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.shapes import channels_last
+
+Style = Literal["normal", "border", "picture"]
 
 _BORDER = 10.0  # magnitude of the border-stressing values on the border
 _INSIDE = 0.01  # and inside
@@ -22,7 +25,8 @@ def draw(
     rng: np.random.Generator,
     *,
     bounds: Range | None = None,
-    border: bool = False,
+    style: Style = "normal",
+    white: float = 1.0,
 ) -> Array:
     """Values for one input, in its own type; never NaN or infinity.
 
@@ -35,15 +39,17 @@ def draw(
         shape: its bound shape.
         rng: source of the values.
         bounds: smallest and largest value.
-        border: whether floating-point values stress the borders: large on them, with the sign of a checkerboard, and
-            near zero inside; or near the ends of the range, and near its middle.
+        style: what floating-point values look like: ``normal``; ``border``, large on the borders, with the sign of a
+            checkerboard, and near zero inside, or near the ends of the range, and near its middle; or ``picture``,
+            smooth and from 0 to white, or from one end of the range to the other.
+        white: largest value of a picture without a range.
 
     Raises:
         CheckError: the input takes strings, is no tensor of numbers, or has a type that the range does not fit.
     """
     dtype = dtype_of(spec)
     if dtype.name in FLOATS:
-        return _floats(spec.name, dtype, shape, rng, bounds, border)
+        return _floats(spec.name, dtype, shape, rng, bounds, style, white)
     if dtype.kind in "biu":
         low, high = _integer_bounds(spec.name, dtype, bounds)
         drawn_as = np.uint64 if dtype == np.uint64 else np.int64
@@ -68,19 +74,28 @@ def _floats(
     shape: tuple[int, ...],
     rng: np.random.Generator,
     bounds: Range | None,
-    border: bool,
+    style: Style,
+    white: float,
 ) -> Array:
-    if bounds is None:
-        values = _BORDER * _border_stressing(shape, rng) if border else rng.standard_normal(shape)
+    if bounds is None and style != "picture":
+        values = _BORDER * _border_stressing(shape, rng) if style == "border" else rng.standard_normal(shape)
         return np.asarray(values).astype(dtype)
+    bounds = bounds or (0.0, white)
     check_range(name, bounds)
     with np.errstate(over="ignore"):
         ends = np.array(bounds, np.float64).astype(dtype)
     if not np.isfinite(ends).all():
         raise _misfit(name, bounds, dtype)
     low, high = bounds
-    share = (1 + _border_stressing(shape, rng)) / 2 if border else rng.random(shape)
+    share = _shares(shape, rng, style)
     return np.asarray(low * (1 - share) + high * share).astype(dtype)
+
+
+def _shares(shape: tuple[int, ...], rng: np.random.Generator, style: Style) -> Array:
+    """Values from 0 to 1 in a style."""
+    if style == "border":
+        return (1 + _border_stressing(shape, rng)) / 2
+    return smooth(shape, _spatial_axes(shape), rng) if style == "picture" else rng.random(shape)
 
 
 def _integer_bounds(name: str, dtype: np.dtype[Any], bounds: Range | None) -> tuple[int, int]:

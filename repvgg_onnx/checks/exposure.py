@@ -3,12 +3,13 @@
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from repvgg_onnx.checks.inputs import Feed
-from repvgg_onnx.checks.session import ModelLike
+from repvgg_onnx.checks.session import ModelLike, Source
 from repvgg_onnx.errors import ModelError
 
 BYTES_AT_ONCE = 2**28
@@ -35,6 +36,43 @@ def private_copy(model: ModelLike) -> onnx.ModelProto:
         return onnx.load(os.fspath(model))
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot be read: {' '.join(str(error).split())}") from error
+
+
+def parsed(model: ModelLike) -> onnx.ModelProto:
+    """The model, its external data left where it is; not to be changed.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    if isinstance(model, onnx.ModelProto):
+        return model
+    try:
+        proto = onnx.ModelProto()
+        proto.ParseFromString(model if isinstance(model, bytes) else Path(model).read_bytes())
+        return proto
+    except (DecodeError, OSError) as error:
+        raise ModelError(f"cannot be read: {' '.join(str(error).split())}") from error
+
+
+def with_outputs(source: Source, names: Sequence[str]) -> Source:
+    """The model in which these tensors are outputs too, after its own.
+
+    Two messages one after the other are one in protobuf, repeated fields joined; so that no weight is copied twice.
+
+    Args:
+        source: what ``loadable`` makes of a ModelProto: bytes, or a file in a temporary folder, beside which another
+            one is written.
+        names: tensors that its graph computes and that are not outputs yet.
+
+    Source: Protocol Buffers documentation, Encoding, Last One Wins.
+    """
+    added = onnx.GraphProto(output=[onnx.ValueInfoProto(name=name) for name in names])
+    suffix: bytes = onnx.ModelProto(graph=added).SerializeToString()
+    if isinstance(source, bytes):
+        return source + suffix
+    exposed = Path(source).with_name("exposed.onnx")
+    exposed.write_bytes(Path(source).read_bytes() + suffix)
+    return str(exposed)
 
 
 def expose(model: onnx.ModelProto, names: Sequence[str]) -> None:

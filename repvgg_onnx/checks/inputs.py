@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from repvgg_onnx.checks.datasets import Dataset, InputsLike, LabelsLike, load_datasets, load_labels
-from repvgg_onnx.checks.drawing import draw, dtype_of
+from repvgg_onnx.checks.drawing import Style, draw, dtype_of
 from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import Array, TensorSpec
@@ -44,8 +44,9 @@ def build_feeds(
     ranges: Ranges | None = None,
     labels: LabelsLike | None = None,
     seeds: Sequence[int] = (0, 1, 2),
+    white: Mapping[str, float] | None = None,
 ) -> tuple[Feed, ...]:
-    """A standard-normal feed for each seed, one that stresses borders, and the user's.
+    """A standard-normal feed for each seed, one that stresses borders, a smooth picture, and the user's.
 
     The user's arrays also bind dynamic axes, the first ones those of the drawn feeds too; inputs that they leave out
     are drawn with the first seed. Where the model's axis 0 is fixed, an array of several times as many rows is run in
@@ -58,7 +59,8 @@ def build_feeds(
         ranges: input name to the smallest and the largest value to draw; without one see ``draw``.
         labels: the classes of all rows of ``inputs``, in order, or an ``.npy`` file of them; instead of those that
             ``inputs`` hold.
-        seeds: one normal feed each; the first also seeds the border-stressing feed.
+        seeds: one normal feed each; the first also seeds the border-stressing feed and the picture.
+        white: by input, the value that stands for white in the picture; 1 by default.
 
     Raises:
         CheckError: an array, a shape, a range or the labels do not fit the model, an input cannot be drawn, or
@@ -71,7 +73,12 @@ def build_feeds(
     bindings = [_bind(specs, dataset.arrays, shapes or {}) for dataset in datasets]
     drawn_as = bindings[0][0] if bindings else bind_shapes(_declared(specs), shapes or {})
     feeds = [Feed(f"normal, seed {seed}", _draw(specs, drawn_as, seed, ranges)) for seed in seeds]
-    feeds += [Feed(f"border, seed {seed}", _draw(specs, drawn_as, seed, ranges, border=True)) for seed in seeds[:1]]
+    for seed in seeds[:1]:
+        feeds.append(Feed(f"border, seed {seed}", _draw(specs, drawn_as, seed, ranges, style="border")))
+        if any(_is_floating(spec) for spec in specs.values()):
+            brightest = max((white or {}).values(), default=1.0)
+            picture = _draw(specs, drawn_as, seed, ranges, style="picture", white=white)
+            feeds.append(Feed(f"picture 0 to {brightest:g}, seed {seed}", picture))
     batches = [
         _batches(specs, dataset, *binding, next(iter(seeds), 0), ranges)
         for dataset, binding in zip(datasets, bindings, strict=True)
@@ -99,15 +106,21 @@ def _draw(
     ranges: Ranges,
     *,
     given: Mapping[str, Array] | None = None,
-    border: bool = False,
+    style: Style = "normal",
+    white: Mapping[str, float] | None = None,
 ) -> dict[str, Array]:
     """Values of every input: the given ones, and drawn ones for the rest."""
     rng = np.random.default_rng(seed)
-    given = given or {}
-    return {
-        name: given[name] if name in given else draw(spec, bound[name], rng, bounds=ranges.get(name), border=border)
-        for name, spec in specs.items()
-    }
+    values: dict[str, Array] = dict(given or {})
+    for name, spec in specs.items():
+        if name not in values:
+            bright = (white or {}).get(name, 1.0)
+            values[name] = draw(spec, bound[name], rng, bounds=ranges.get(name), style=style, white=bright)
+    return {name: values[name] for name in specs}
+
+
+def _is_floating(spec: TensorSpec) -> bool:
+    return spec.dtype is not None and spec.dtype.name in FLOATS
 
 
 def _batches(specs: Specs, dataset: Dataset, bound: Bound, count: int, seed: int, ranges: Ranges) -> tuple[Feed, ...]:

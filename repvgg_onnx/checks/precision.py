@@ -1,12 +1,10 @@
 """How far two computations of one model may differ: the roundings of its least precise type."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import onnx
 from onnx import TensorProto
 
-from repvgg_onnx.checks.session import Source
 from repvgg_onnx.errors import CheckError
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -32,12 +30,12 @@ def require_tolerance(asked: float | None) -> None:
         raise CheckError(f"tolerance {asked} is not a number of at least 0")
 
 
-def choose_tolerance(source: Source, asked: float | None) -> tuple[float, str]:
+def choose_tolerance(model: onnx.ModelProto, asked: float | None) -> tuple[float, str]:
     """The tolerance asked for, or what ``tolerance_of`` the model is; and the reason in words."""
-    return tolerance_of(source) if asked is None else (asked, f"{asked:g}: as asked")
+    return tolerance_of(model) if asked is None else (asked, f"{asked:g}: as asked")
 
 
-def tolerance_of(source: Source) -> tuple[float, str]:
+def tolerance_of(model: onnx.ModelProto) -> tuple[float, str]:
     """Largest normalized error that roundings explain, and the reason in words.
 
     A sum in another order rounds differently, and every layer adds its roundings. What one rounding weighs follows
@@ -45,9 +43,9 @@ def tolerance_of(source: Source) -> tuple[float, str]:
     well compute in float16.
 
     Args:
-        source: path or bytes of a model that onnxruntime has loaded.
+        model: its tensors may have their data elsewhere.
     """
-    names = {_NAMES[type_] for type_ in _types(_read(source)) if type_ in _NAMES}
+    names = {_NAMES[type_] for type_ in _types(model) if type_ in _NAMES}
     if not names:
         return 0.0, "0: the model holds no floating-point tensors"
     name = max(names, key=UNIT_ROUNDOFF.__getitem__)
@@ -58,12 +56,6 @@ def tolerance_of(source: Source) -> tuple[float, str]:
 def _roundings(limit: float, name: str) -> str:
     """How many roundings of the type add up to the limit, to two digits."""
     return f"about {float(f'{limit / UNIT_ROUNDOFF[name]:.2g}'):,.0f} roundings"
-
-
-def _read(source: Source) -> onnx.ModelProto:
-    model = onnx.ModelProto()
-    model.ParseFromString(source if isinstance(source, bytes) else Path(source).read_bytes())
-    return model
 
 
 def _types(model: onnx.ModelProto) -> Iterator[int]:

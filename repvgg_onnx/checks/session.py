@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from repvgg_onnx.errors import CheckError, ModelError
+from repvgg_onnx.errors import CheckError, LoadError, RunError
 from repvgg_onnx.shapes import Axis
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
@@ -74,27 +74,32 @@ class Session:
         types = [tensor.type for tensor in (*inner.get_inputs(), *inner.get_outputs())]
         self._has_bfloat16 = any("bfloat16" in type_ for type_ in types)
 
-    def prepare(self, values: Mapping[str, Array]) -> Callable[[], list[Any]]:
-        """A call that runs the model once on ``values`` and does nothing else."""
+    def prepare(self, values: Mapping[str, Array], names: Sequence[str] | None = None) -> Callable[[], list[Any]]:
+        """A call that runs the model once on ``values``, for the outputs ``names`` or all, and does nothing else."""
         if not self._has_bfloat16:
             feed = dict(values)
-            return lambda: self._inner.run(None, feed)
+            return lambda: self._inner.run(names, feed)
         handles = {name: _to_ort(value) for name, value in values.items()}
-        return lambda: self._inner.run_with_ort_values(None, handles)
+        return lambda: self._inner.run_with_ort_values(names, handles)
 
-    def run(self, values: Mapping[str, Array]) -> dict[str, Any]:
+    def run(self, values: Mapping[str, Array], names: Sequence[str] | None = None) -> dict[str, Any]:
         """Output name to value: an array, or lists and dicts of them for sequences and maps.
 
+        Args:
+            values: input name to array.
+            names: the outputs that are wanted; all by default.
+
         Raises:
-            CheckError: onnxruntime cannot run the model on these values.
+            RunError: onnxruntime cannot run the model on these values.
         """
+        wanted = self.outputs if names is None else tuple(names)
         try:
-            results = self.prepare(values)()
+            results = self.prepare(values, wanted)()
         except Exception as error:  # onnxruntime's exceptions have no common base
-            raise CheckError(f"onnxruntime cannot run the model: {_one_line(error)}") from error
+            raise RunError(f"onnxruntime cannot run the model: {_one_line(error)}") from error
         if self._has_bfloat16:
             results = [_from_ort(result) for result in results]
-        return dict(zip(self.outputs, results, strict=True))
+        return dict(zip(wanted, results, strict=True))
 
 
 @contextmanager
@@ -136,7 +141,7 @@ def open_session(
 
     Raises:
         CheckError: the provider is not available or does not take the options, or a library cannot be loaded.
-        ModelError: onnxruntime cannot load the model.
+        LoadError: onnxruntime cannot load the model.
     """
     name, settings = provider_parts(provider)
     _require_provider(name, settings)
@@ -146,7 +151,7 @@ def open_session(
     try:
         inner = onnxruntime.InferenceSession(source, options, providers=[(name, settings)], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ModelError(f"onnxruntime cannot load the model{_with(settings)}: {_one_line(error)}") from error
+        raise LoadError(f"onnxruntime cannot load the model{_with(settings)}: {_one_line(error)}") from error
     if name not in inner.get_providers():
         raise CheckError(f"provider {name} is installed but could not be started{_with(settings)}")
     return Session(inner)
@@ -180,11 +185,16 @@ def common_inputs(*sessions: Session) -> dict[str, TensorSpec]:
     Raises:
         CheckError: names, types, ranks or fixed sizes differ.
     """
-    merged = dict(sessions[0].inputs)
-    for session in sessions[1:]:
-        if session.inputs.keys() != merged.keys():
-            raise CheckError(f"the models take different inputs: {sorted(merged)} and {sorted(session.inputs)}")
-        merged = {name: _merged(spec, session.inputs[name]) for name, spec in merged.items()}
+    return merged_inputs(*(session.inputs for session in sessions))
+
+
+def merged_inputs(first: Mapping[str, TensorSpec], *others: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """Inputs that several models take, with an axis fixed where any of them fixes it; raises as ``common_inputs``."""
+    merged = dict(first)
+    for inputs in others:
+        if inputs.keys() != merged.keys():
+            raise CheckError(f"the models take different inputs: {sorted(merged)} and {sorted(inputs)}")
+        merged = {name: _merged(spec, inputs[name]) for name, spec in merged.items()}
     return merged
 
 

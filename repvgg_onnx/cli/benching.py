@@ -11,6 +11,7 @@ from repvgg_onnx.cli.files import require_models, sides_of
 from repvgg_onnx.cli.options import BenchOptions, Output, Runtime
 from repvgg_onnx.cli.output import show, stage
 from repvgg_onnx.cli.places import protect_models, require_report_file
+from repvgg_onnx.cli.sizes import common_sizes, on_sizes
 from repvgg_onnx.report.latency import BenchReport, bench_report
 from repvgg_onnx.report.machine import bench_json
 from repvgg_onnx.report.plot import plot_latencies, require_matplotlib
@@ -31,6 +32,7 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
     require_models(*options.models)
     protect_models(output, *options.models)
     _require_plot(options, output)
+    runtime = on_sizes(runtime, common_sizes(options.models, runtime))
     threads = options.threads or (THREADS,)
     environment = describe_environment()
     if options.batches:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError
+from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError, RunError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it."""
@@ -147,7 +147,8 @@ def _with_json_separate(args: Sequence[str]) -> list[str]:
 
 def _explained(error: RepvggOnnxError, prefix: str = "") -> click.ClickException:
     """An error of the package as one that has its exit code."""
-    kind = MisuseError if isinstance(error, CheckError | ExtraMissingError) else BadInputError
+    misused = isinstance(error, CheckError | ExtraMissingError) and not isinstance(error, RunError)
+    kind = MisuseError if misused else BadInputError
     return kind(f"{prefix}{error}")
 
 

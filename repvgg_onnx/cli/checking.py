@@ -15,8 +15,10 @@ from repvgg_onnx.cli.files import require_models
 from repvgg_onnx.cli.options import Output, Runtime
 from repvgg_onnx.cli.output import show, stage
 from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.sizes import common_sizes, on_sizes
 from repvgg_onnx.cli.turns import alone
 from repvgg_onnx.report.bisection import bisection_report
+from repvgg_onnx.report.findings import size_lines
 from repvgg_onnx.report.layout import section
 from repvgg_onnx.report.machine import parity_json
 from repvgg_onnx.report.run import Verification
@@ -38,11 +40,14 @@ def run_verify(
     """
     require_models(before, after)
     protect_models(output, before, after)
+    sizes = common_sizes((before, after), runtime)
+    runtime = on_sizes(runtime, sizes)
     parity = compare(before, after, tolerance, runtime, output)
     bisection = _bisect(before, after, tolerance, runtime, output) if bisecting else None
     below = section("Bisection", bisection_report(bisection)) if bisection else ()
     subject = Verification(str(before), str(after), parity, bisection)
-    show(output, Group(parity_report(parity), *below), parity_json(__version__, parity, bisection), subject)
+    report = Group(parity_report(parity), *size_lines(sizes), *below)
+    show(output, report, parity_json(__version__, parity, bisection, sizes), subject)
     if not parity.passed:
         raise CheckFailedError(f"{after}: differs from {before}, {parity_failure(parity)}")
 

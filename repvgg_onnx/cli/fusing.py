@@ -1,6 +1,6 @@
 """What ``fuse`` and ``inspect`` do: every stage in order, and nothing is written before every check has passed."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,9 +21,11 @@ from repvgg_onnx.cli.output import prepared, show
 from repvgg_onnx.cli.places import protect_models
 from repvgg_onnx.cli.reports import failed_outcome
 from repvgg_onnx.cli.serving import check_target, fit
+from repvgg_onnx.cli.sizes import on_sizes
 from repvgg_onnx.cli.tuning import require_decisions_file, save_decisions
 from repvgg_onnx.cli.turns import is_one_of_many
-from repvgg_onnx.cli.writing import Draft, drafted, target_of
+from repvgg_onnx.cli.writing import Draft, Drafts, target_of
+from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.load import load_model, open_model
@@ -33,7 +35,7 @@ from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.terminal import fuse_report, inspect_report
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
-from repvgg_onnx.stages import STAGES, Stopwatch, timed
+from repvgg_onnx.stages import STAGES, Stopwatch
 
 
 def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> None:
@@ -96,11 +98,12 @@ def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime,
     require_decisions_file(options, output, target)
     before = machine_warnings(options, runtime)  # now, since the work itself loads the machine
     with ExitStack() as stack:
-        with Stopwatch().running() as stopwatch:
+        drafts = stack.enter_context(Drafts.open(target))
+        with Stopwatch().running() as stopwatch, _with_a_way_out(options):
             with about(options.model):
-                candidate = candidate_of(options, assumptions, runtime, output)
-            with timed("write"):
-                draft = stack.enter_context(drafted(candidate.model, candidate.before, candidate.opened, target))
+                candidate = candidate_of(options, assumptions, runtime, output, drafts)
+            runtime = on_sizes(runtime, candidate.sizes)
+            draft = drafts.draft(candidate.model, candidate.before, candidate.opened)
             with about(options.model):
                 fitness = _fitness(candidate, draft, options, runtime)
                 parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
@@ -143,10 +146,23 @@ def _deciding(options: FuseOptions, assumptions: Assumptions, runtime: Runtime) 
     return (*given, *(("--decisions", str(options.decisions)) if options.decisions and not options.autotune else ()))
 
 
+@contextmanager
+def _with_a_way_out(options: FuseOptions) -> Iterator[None]:
+    """Where onnxruntime does not take the model, the error names the options that do without running it."""
+    try:
+        yield
+    except (LoadError, RunError) as error:
+        ways = [("--no-verify", options.verify), ("--no-bench", options.bench)]
+        without = " ".join(name for name, is_on in ways if is_on)
+        if not without or options.autotune:
+            raise
+        raise type(error)(f"{error}; {without} folds the model without running it") from error
+
+
 def run_inspect(
     model: Path,
     assumptions: Assumptions,
-    shapes: Mapping[str, Sequence[int]],
+    shapes: dict[str, tuple[int, ...]],
     output: Output,
     *,
     max_constant_mb: int,
@@ -176,12 +192,15 @@ def _check(
     runtime: Runtime,
     output: Output,
 ) -> tuple[Parity | None, Latency | None]:
-    """The comparisons that were asked for; none where nothing was folded, no latency of a wrong model."""
+    """The comparisons that were asked for; none where nothing was folded, no latency of a wrong model.
+
+    A model whose regions were not checked one by one, because it is too large, is compared here.
+    """
     if draft is None or not candidate.regions:
         return None, None
-    parity, latency = None, None
+    parity, latency = candidate.parity, None
     baseline = _baseline(options.model, assumptions) if candidate.notes else options.model
-    if options.verify:
+    if options.verify and parity is None:
         parity = compare(baseline, draft.file, options.tolerance, runtime, output)
     if options.bench and (parity is None or parity.passed):
         latency = measure(baseline, draft.file, options.bench_seconds, runtime, output)
@@ -231,5 +250,7 @@ def _report(
         region_parities=candidate.checked,
         rolled_back=candidate.failed,
         tuning=candidate.tuning,
+        overridable=candidate.overridable,
+        sizes=candidate.sizes,
         advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
     )

@@ -86,10 +86,14 @@ class Assumptions:
     Attributes:
         assume_inference: nodes in training mode are meant to be in inference mode.
         freeze_initializers: no caller feeds the inputs that have initializers.
+        assume_placeholders: statistics that were never trained are meant to be used.
+        outputs: the outputs that somebody reads; none for all.
     """
 
     assume_inference: bool = False
     freeze_initializers: bool = False
+    assume_placeholders: bool = False
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -283,7 +287,18 @@ def assumption_options(command: Command) -> Command:
             "--assume-inference", is_flag=True, help="Take training-mode nodes for inference-mode ones, and say which."
         ),
         click.option(
+            "--assume-placeholders",
+            is_flag=True,
+            help="As --assume-inference, even where all statistics are mean 0 and variance 1.",
+        ),
+        click.option(
             "--freeze-initializers", is_flag=True, help="Take inputs that have initializers for constants, and say so."
+        ),
+        click.option(
+            "--outputs",
+            multiple=True,
+            metavar="NAME",
+            help="Keep this output and what it needs, and no other; repeatable.",
         ),
     )(command)
 

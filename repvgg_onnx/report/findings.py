@@ -1,6 +1,6 @@
 """What was found in a model, as text: briefly for ``fuse``, in detail for ``inspect``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -24,7 +24,8 @@ Row = tuple[Text, Text]
 
 def title(report: FuseReport) -> Text:
     """The first line: what was found in which file."""
-    return Text.assemble((printable(report.before.path or "model"), HEAD), f": {regions_found(report)}")
+    found = f"{regions_found(report)}{overridable_words(report)}"
+    return Text.assemble((printable(report.before.path or "model"), HEAD), f": {found}")
 
 
 def regions_found(report: FuseReport) -> str:
@@ -35,6 +36,22 @@ def regions_found(report: FuseReport) -> str:
     if not report.regions:
         return "nothing to fold"
     return f"{plural(len(report.regions), 'region')} {'folded' if report.verdict is Verdict.FUSED else 'to fold'}"
+
+
+def overridable_words(report: FuseReport | None) -> str:
+    """What the first line adds where callers may feed weights; empty where they may not."""
+    if report is None or report.overridable is None:
+        return ""
+    found = report.overridable
+    counted = f"{found.convolutions:,} of {plural(found.total, 'convolution')} have weights that a caller may override"
+    return f"; {counted}; run again with --freeze-initializers ({plural(found.regions, 'region')})"
+
+
+def size_lines(sizes: Mapping[str, Sequence[int]] | None) -> Iterator[RenderableType]:
+    """On which sizes the model was run, where they are not the usual ones."""
+    if sizes:
+        shown = names([f"{name}={'x'.join(map(str, shape))}" for name, shape in sizes.items()])
+        yield dim(f"run on {shown}, since onnxruntime does not run the model on the usual sizes; --shape sets others")
 
 
 def note_lines(notes: Sequence[str], *, compared: bool) -> Iterator[RenderableType]:

@@ -1,7 +1,7 @@
 """A report as JSON, for programs: versioned, keys in one order, units in the keys."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -43,9 +43,15 @@ def many_json(version: str, outcomes: Sequence[Outcome]) -> str:
     return document(version, {"models": models})
 
 
-def parity_json(version: str, parity: Parity, bisection: Bisection | None = None) -> str:
+def parity_json(
+    version: str,
+    parity: Parity,
+    bisection: Bisection | None = None,
+    sizes: Mapping[str, Sequence[int]] | None = None,
+) -> str:
     """The comparison of two models, under the key that it has in the report of ``fuse``; and where they differ."""
-    return document(version, {"parity": _parity(parity), "bisection": bisection and _bisection(bisection)})
+    content = {"sizes": sizes, "parity": _parity(parity), "bisection": bisection and _bisection(bisection)}
+    return document(version, content)
 
 
 def bench_json(report: BenchReport) -> str:
@@ -74,9 +80,11 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "verdict": report.verdict.value,
         "min_speedup": report.min_speedup,
         "max_foldable": report.max_foldable,
+        "overridable": report.overridable and asdict(report.overridable),
         "remedy": command(report) if report.verdict is Verdict.FOLDABLE else None,
         "notes": report.notes,
         "baseline": "input with notes" if report.notes else "input",
+        "sizes": report.sizes,
         "before": _model(report.before),
         "after": _model(report.after),
         "regions": [_region(region) for region in report.regions],

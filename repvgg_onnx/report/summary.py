@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repvgg_onnx.checks.parity import Parity
-from repvgg_onnx.report.findings import change, refusal_lines, regions_found
+from repvgg_onnx.report.findings import change, overridable_words, refusal_lines, regions_found
 from repvgg_onnx.report.groups import group_regions
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, shortened
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
@@ -113,7 +113,7 @@ def _found(outcome: Outcome, *, every: bool) -> Iterator[RenderableType]:
     found = _verdict(outcome)
     if report is not None and report.regions:
         found = Text(regions_found(report), style=BAD if outcome.error else "")
-    yield Text.assemble((printable(outcome.path), HEAD), ": ", found)
+    yield Text.assemble((printable(outcome.path), HEAD), ": ", found, overridable_words(report))
     if report is not None and report.regions:
         rows = [
             (

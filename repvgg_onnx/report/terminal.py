@@ -19,6 +19,7 @@ from repvgg_onnx.report.findings import (
     refusal_lines,
     region_details,
     region_lines,
+    size_lines,
     title,
 )
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, dim, noisy_lines, section
@@ -50,6 +51,7 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
     """
     return Group(
         title(report),
+        *size_lines(report.sizes),
         *note_lines(report.notes, compared=False),
         *region_details(report.regions, every=every),
         *refusal_details(report.refusals, every=every),
@@ -111,6 +113,7 @@ def latency_report(latency: Latency) -> Group:
 def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableType]:
     """The parts of a report from top to bottom; parts that have nothing to say are left out."""
     yield title(report)
+    yield from size_lines(report.sizes)
     yield from note_lines(report.notes, compared=report.parity is not None or report.latency is not None)
     yield from region_lines(report.regions)
     yield from refusal_lines(report.refusals, every=every)

@@ -30,6 +30,7 @@ from repvgg_onnx.checks.session import (
     open_session,
     provider_parts,
 )
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.checks.statistics import Ratio, Samples, paired_ratio, summarize
 from repvgg_onnx.errors import CheckError
 
@@ -118,6 +119,7 @@ def benchmark(
     ).latency()
 
 
+@on_runnable_shapes
 def benchmark_models(
     models: Sequence[ModelLike],
     *,

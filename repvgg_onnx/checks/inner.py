@@ -1,0 +1,250 @@
+"""Two models compared tensor by tensor, each tensor computed from the values that the original has before it.
+
+Errors then do not add up on the way, so that this tells models apart whose outputs are all noise. If every tensor
+agrees that both models name, given the same tensors before it, then so do the models.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import helper
+
+from repvgg_onnx.checks.comparison import compare_values
+from repvgg_onnx.checks.conditions import Conditions
+from repvgg_onnx.checks.dataflow import Dataflow
+from repvgg_onnx.checks.exposure import in_batches, with_outputs
+from repvgg_onnx.checks.inputs import Feed
+from repvgg_onnx.checks.kinds import Kind
+from repvgg_onnx.checks.precision import FLOATS
+from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, PLAIN, SHIPPED, moved_by
+from repvgg_onnx.checks.session import Array, Session, loadable
+from repvgg_onnx.graph.bodies import reads_of
+
+_AGAIN = "#again"
+_NO_TENSORS = ("Sequence", "SplitToSequence", "Optional", "ConcatFromSequence", "ZipMap")
+
+
+@dataclass(frozen=True)
+class InnerParity:
+    """How one tensor compares that both models name, computed from the original's values before it.
+
+    Attributes:
+        name: tensor name.
+        error: worst over the feeds. Floating point: normalized error. Everything else: fraction that differs.
+        noise: how far the original differs from itself there, at another optimization level and where those values
+            move by one unit in the last place.
+        limit: largest error that passes.
+        feed: label of the feed with the worst error.
+        reason: why the error is infinite, in words; empty otherwise.
+    """
+
+    name: str
+    error: float
+    noise: float
+    limit: float
+    feed: str
+    reason: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within its limit."""
+        return self.error <= self.limit
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What a comparison of inner tensors found.
+
+    Attributes:
+        tensors: every tensor that was compared, in the original's order.
+        ancestors: for each output that was asked about, the tensors among them that it depends on, itself included.
+        proven: tensors that are known to be right, given those before them.
+    """
+
+    tensors: tuple[InnerParity, ...]
+    ancestors: Mapping[str, frozenset[str]]
+    proven: frozenset[str] = frozenset()
+
+    def tells(self, output: str) -> bool:
+        """Whether anything was compared that the output alone does not tell."""
+        before = self.ancestors.get(output, frozenset())
+        return len(before) > 1 or output in self.proven
+
+    def passed(self, output: str) -> bool:
+        """Whether an output and everything before it agrees."""
+        return all(tensor.passed for tensor in self.tensors if tensor.name in self.ancestors[output])
+
+    @property
+    def failed(self) -> tuple[InnerParity, ...]:
+        """Tensors that do not agree, in the original's order."""
+        return tuple(tensor for tensor in self.tensors if not tensor.passed)
+
+
+def compare_inner(
+    before: onnx.ModelProto,
+    after: onnx.ModelProto,
+    outputs: Sequence[str],
+    feeds: Sequence[Feed],
+    conditions: Conditions,
+    tolerance: float,
+    kinds: Mapping[str, Kind],
+    proven: Collection[str] = (),
+) -> Inner:
+    """Comparison of every tensor before some outputs that both models name, at ORT_DISABLE_ALL.
+
+    A name may mean another tensor in the second model, as where a tool folds a node into the one before it and keeps
+    that one's name. Tensors that disagree are therefore left out, and if nothing else disagrees then, nothing does.
+
+    Args:
+        before: the original, its weights in memory.
+        after: the second model, its weights in memory.
+        outputs: names of outputs of both.
+        feeds: what both are fed.
+        conditions: what they are run with.
+        tolerance: error that always passes.
+        kinds: what is known of the original's tensors.
+        proven: tensors that are known to be right, given those before them.
+
+    Raises:
+        CheckError: the original cannot be run on a feed.
+        ModelError: onnxruntime cannot load the original.
+    """
+    flows = Dataflow(before.graph), Dataflow(after.graph)
+    run = _Run(before, after, *flows, feeds, conditions, tolerance, kinds, frozenset(proven))
+    ancestors = {name: run.common(name) for name in outputs}
+    shared = [name for name in run.flow.producers if any(name in names for names in ancestors.values())]
+    tensors = run.compare(shared)
+    doubtful = {tensor.name for tensor in tensors if not tensor.passed} - set(outputs)
+    if doubtful:
+        again = run.compare([name for name in shared if name not in doubtful])
+        if all(tensor.passed for tensor in again):
+            tensors = again
+            ancestors = {name: names - doubtful for name, names in ancestors.items()}
+    return Inner(tuple(tensors), ancestors, run.proven)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Both models, and what they are compared on."""
+
+    before: onnx.ModelProto
+    after: onnx.ModelProto
+    flow: Dataflow
+    other: Dataflow
+    feeds: Sequence[Feed]
+    conditions: Conditions
+    tolerance: float
+    kinds: Mapping[str, Kind]
+    proven: frozenset[str]
+
+    def common(self, output: str) -> frozenset[str]:
+        """Names that both models have for tensors before an output, and the output itself."""
+        if output not in self.flow.producers:
+            return frozenset()
+        makers = self.flow.ancestry(output, ()).members
+        made = {name for node in makers if not node.op_type.startswith(_NO_TENSORS) for name in node.output if name}
+        read = {name for node in makers for name in node.input} | {output}
+        return frozenset(made & read & self.other.producers.keys())
+
+    def compare(self, shared: Sequence[str]) -> list[InnerParity]:
+        """Every one of the tensors, from those of them before it."""
+        known = frozenset(shared)
+        outputs = {value.name for value in self.before.graph.output}
+        with loadable(self.before) as source:
+            exposed = with_outputs(source, [name for name in shared if name not in outputs])
+            session = self.conditions.open(exposed, PLAIN)
+        return [parity for names in in_batches(self.before, shared, self.feeds)
+                for parity in self._compare_batch(session, names, known)]  # fmt: skip
+
+    def _compare_batch(self, session: Session, names: Sequence[str], known: frozenset[str]) -> Iterator[InnerParity]:
+        ours, theirs = (_part(model, flow, names, known) for model, flow in
+                        ((self.before, self.flow), (self.after, self.other)))  # fmt: skip
+        wanted = [name for name in dict.fromkeys((*names, *ours.given, *theirs.given)) if name in known]
+        recorded = [(feed, {**feed.values, **session.run(feed.values, wanted)}) for feed in self.feeds]
+        first, second = (self._open(part, recorded[0][1], PLAIN) for part in (ours, theirs))
+        shipped = self._open(ours, recorded[0][1], SHIPPED)
+        worst: dict[str, InnerParity] = {}
+        for feed, values in recorded:
+            actual = theirs.run(second, values)
+            own = [ours.run(shipped, values), *(ours.run(first, moved_by(values, seed, 1)) for seed in PATTERNS)]
+            for name in names:
+                parity = self._judged(name, values[name], actual[name], [other[name] for other in own], feed.label)
+                if name not in worst or parity.error - parity.limit > worst[name].error - worst[name].limit:
+                    worst[name] = parity
+        yield from worst.values()
+
+    def _open(self, part: "_Part", values: Mapping[str, Array], level: str) -> Session:
+        return self.conditions.open(part.model(values).SerializeToString(), level)
+
+    def _judged(self, name: str, expected: Array, actual: Array, own: Sequence[Array], label: str) -> InnerParity:
+        scale = self.kinds[name].range if name in self.kinds else None
+        found = compare_values(expected, actual, scale)
+        noise = max(compare_values(expected, other, scale).error for other in own)
+        limit = max(self.tolerance if expected.dtype.name in FLOATS else 0.0, min(OF_NOISE * noise, 1.0))
+        if name in self.proven:  # under a bound that knows of cancellation, which the noise of few runs need not show
+            limit = max(limit, found.error)
+        return InnerParity(name, found.error, noise, limit, label, found.reason)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Nodes of a model that compute some tensors from others.
+
+    Attributes:
+        whole: the model.
+        nodes: copies of the nodes, in graph order; what they compute of the known tensors has another name, so that
+            whoever reads a known tensor reads what is given.
+        given: names of what they read and do not compute.
+        names: the tensors that are computed.
+    """
+
+    whole: onnx.ModelProto
+    nodes: tuple[onnx.NodeProto, ...]
+    given: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def model(self, values: Mapping[str, Array]) -> onnx.ModelProto:
+        """The nodes as a model of their own.
+
+        Args:
+            values: what will be given, for its types.
+        """
+        read = {name for node in self.nodes for name in reads_of(node)}
+        stored = [tensor for tensor in self.whole.graph.initializer if tensor.name in read]
+        graph = onnx.GraphProto(name="part", node=self.nodes, initializer=stored)
+        graph.sparse_initializer.extend(t for t in self.whole.graph.sparse_initializer if t.values.name in read)
+        for name in self.given:
+            elem_type = helper.np_dtype_to_tensor_dtype(values[name].dtype)
+            graph.input.append(helper.make_tensor_value_info(name, elem_type, None))
+        graph.output.extend(onnx.ValueInfoProto(name=name + _AGAIN) for name in self.names)
+        return helper.make_model(
+            graph,
+            opset_imports=self.whole.opset_import,
+            ir_version=max(self.whole.ir_version, 4),
+            functions=self.whole.functions,
+        )
+
+    def run(self, session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors computed from these values."""
+        results = session.run({name: values[name] for name in self.given})
+        return {name: results[name + _AGAIN] for name in self.names}
+
+
+def _part(model: onnx.ModelProto, flow: Dataflow, names: Sequence[str], known: Collection[str]) -> _Part:
+    """What computes these tensors from known ones and from the inputs of the model."""
+    members: dict[int, onnx.NodeProto] = {}
+    for name in names:
+        members |= {flow.position(node): node for node in flow.ancestry(name, known).members}
+    nodes = []
+    for index in sorted(members):
+        node = onnx.NodeProto()
+        node.CopyFrom(members[index])
+        node.output[:] = [name + _AGAIN if name in known else name for name in node.output]
+        nodes.append(node)
+    made = {name for node in nodes for name in node.output}
+    outside = {name for node in nodes for name in reads_of(node)} - made
+    inputs = {value.name for value in model.graph.input}
+    stored = {tensor.name for tensor in model.graph.initializer}
+    given = sorted(name for name in outside if name in known or (name in inputs and name not in stored))
+    return _Part(model, tuple(nodes), tuple(given), tuple(names))

@@ -1,0 +1,122 @@
+"""What can be said of a tensor from the operators that lead to it: the range that it lies in, and whether it jumps."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from repvgg_onnx.graph.bodies import reads_of, subgraphs
+
+WIDEST = 255.0
+"""Widest range of a Clip that errors are measured against. A wider one, such as a guard against overflow, says nothing
+of the values that are met inside it."""
+
+_BOUNDED = {"Sigmoid": 1.0, "HardSigmoid": 1.0, "Softmax": 1.0}
+_MOVING = frozenset(
+    [
+        "Cast",
+        "Concat",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    ]
+)
+_JUMPING = frozenset(
+    [
+        *("ArgMax", "ArgMin", "Hardmax", "NonMaxSuppression", "NonZero", "TopK", "Unique"),
+        *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"),
+        *("Ceil", "Floor", "Round", "Sign", "DynamicQuantizeLinear", "QuantizeLinear"),
+    ]
+)
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the operators before a tensor say of it.
+
+    Attributes:
+        range: width of the interval that its values lie in; None where there is none, or none worth knowing.
+        jumps: whether a small change of the model's input can change it by a step, as behind an ArgMax.
+    """
+
+    range: float | None = None
+    jumps: bool = False
+
+
+_PLAIN = Kind()
+
+
+def kinds_of(graph: onnx.GraphProto) -> dict[str, Kind]:
+    """The kind of every tensor that a node of the graph makes, as far as its nodes are in order.
+
+    A tensor that depends on the input only through its shape, as sizes for a Resize do, does not jump.
+    """
+    constants = _constants(graph)
+    live = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    kinds: dict[str, Kind] = {}
+    softmax_logs: set[str] = set()
+    for node in graph.node:
+        read = [name for name in reads_of(node) if name in live]
+        if not read or node.op_type in ("Shape", "Size"):
+            continue
+        live.update(name for name in node.output if name)
+        jumps = _jumps(node) or any(kinds.get(name, _PLAIN).jumps for name in read)
+        if node.op_type == "LogSoftmax":
+            softmax_logs.update(node.output)
+        width = 1.0 if node.op_type == "Exp" and node.input[0] in softmax_logs else _range(node, kinds, constants)
+        kinds |= {name: Kind(width, jumps) for name in node.output if name}
+    return kinds
+
+
+def _range(node: onnx.NodeProto, kinds: Mapping[str, Kind], constants: Mapping[str, float]) -> float | None:
+    """The range of a node's outputs."""
+    if node.op_type in _BOUNDED:
+        return _BOUNDED[node.op_type]
+    if node.op_type == "Clip":
+        given = {attribute.name: attribute.f for attribute in node.attribute}
+        bounds = dict(zip(("min", "max"), (constants.get(name) for name in node.input[1:]), strict=False))
+        low, high = (bounds.get(end, given.get(end)) for end in ("min", "max"))
+        return high - low if low is not None and high is not None and 0 < high - low <= WIDEST else None
+    if node.op_type not in _MOVING or (node.op_type == "Cast" and _target(node) not in _FLOATS):
+        return None
+    joined = node.input if node.op_type == "Concat" else node.input[:1]
+    ranges = [kinds.get(name, _PLAIN).range for name in joined]
+    known = [width for width in ranges if width is not None]
+    return max(known) if known and len(known) == len(ranges) else None
+
+
+def _jumps(node: onnx.NodeProto) -> bool:
+    """Whether the node, or one in its bodies, turns a small difference into a step."""
+    if node.op_type in _JUMPING or (node.op_type == "Cast" and _target(node) not in _FLOATS):
+        return True
+    return any(_jumps(inner) for body in subgraphs(node) for inner in body.node)
+
+
+def _target(node: onnx.NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, float]:
+    """Single numbers that the graph stores, by name."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    numbers: dict[str, float] = {}
+    for node in graph.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1:
+            (attribute,) = node.attribute
+            if attribute.name == "value_float":
+                numbers[node.output[0]] = attribute.f
+            elif attribute.HasField("t"):
+                stored[node.output[0]] = attribute.t
+    for name, tensor in stored.items():
+        if tensor.data_type in _FLOATS and math.prod(tensor.dims) == 1 and not tensor.external_data:
+            numbers[name] = float(numpy_helper.to_array(tensor).reshape(-1)[0])
+    return numbers

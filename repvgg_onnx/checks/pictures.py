@@ -1,0 +1,119 @@
+"""Pictures to feed: smooth, as photographs are, and as bright as the first layer's weights expect."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from repvgg_onnx.checks.session import Array
+from repvgg_onnx.graph.bodies import reads_of
+
+BYTE = 255.0
+FAINT = 0.125
+"""Below this gain a first layer is taken for one that sees 0 … 255. Networks keep activations of order one: measured on
+published models, the sum of a filter's absolute weights is 1 to 8 where white is 1, and 255 times less where it is 255;
+this is the geometric mean of 2 and 2/255."""
+MEAN_OF_BYTES = 16.0
+"""A larger constant subtracted from an input is the mean of pixels of 0 … 255."""
+
+_PASSED = frozenset(["Add", "BatchNormalization", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"])
+_MOST_STEPS = 16
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def smooth(shape: tuple[int, ...], axes: range, rng: np.random.Generator) -> Array:
+    """Noise whose spectrum falls as 1/f, as photographs' does, from 0 to 1; detectors saturate on white noise.
+
+    Args:
+        shape: of the result.
+        axes: the spatial ones.
+        rng: source of the values.
+
+    Source: Field 1987, Relations between the statistics of natural images and the response properties of cortical
+        cells.
+    """
+    values = rng.standard_normal(shape)
+    if axes and values.size:
+        spectrum = np.fft.fftn(values, axes=tuple(axes))
+        squares = np.zeros([shape[axis] if axis in axes else 1 for axis in range(len(shape))])
+        for axis in axes:
+            line = [-1 if axis == other else 1 for other in range(len(shape))]
+            squares = squares + np.fft.fftfreq(shape[axis]).reshape(line) ** 2
+        slowest = 1.0 / max(shape[axis] for axis in axes)
+        values = np.fft.ifftn(spectrum / np.sqrt(np.maximum(squares, slowest**2)), axes=tuple(axes)).real
+    low, high = float(values.min(initial=math.inf)), float(values.max(initial=-math.inf))
+    return (values - low) / (high - low) if high > low else np.full(shape, 0.5)
+
+
+def whites_of(model: onnx.ModelProto, folder: str = "") -> dict[str, float]:
+    """For each floating-point input the value that stands for white in a picture: 255 where the weights say so, else 1.
+
+    Args:
+        model: what the pictures are for.
+        folder: of its external data.
+    """
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
+            stored[node.output[0]] = node.attribute[0].t
+        for name in set(reads_of(node)):
+            readers.setdefault(name, []).append(node)
+    weights = _Weights(stored, folder)
+    inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in _FLOATS]
+    return {name: _white(name, readers, weights) for name in inputs if name not in stored}
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Stored tensors, read when they are asked for."""
+
+    stored: Mapping[str, onnx.TensorProto]
+    folder: str
+
+    def read(self, node: onnx.NodeProto, index: int) -> Array | None:
+        """A stored input of a node in float64; None where there is none."""
+        tensor = self.stored.get(node.input[index]) if index < len(node.input) else None
+        if tensor is None:
+            return None
+        try:
+            return numpy_helper.to_array(tensor, self.folder).astype(np.float64)
+        except (OSError, ValueError, TypeError, onnx.checker.ValidationError):
+            return None
+
+
+def _white(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]], weights: _Weights) -> float:
+    """White for one input: the gain from it to the first convolution's output decides, and means taken off it."""
+    gain, kernel = 1.0, None
+    for _ in range(_MOST_STEPS):
+        following = readers.get(name, ())
+        node = following[0] if following else None
+        if node is None or (len(following) > 1 and node.op_type not in ("Conv", "BatchNormalization")):
+            break
+        if node.op_type == "Conv" and kernel is None:
+            kernel = weights.read(node, 1)
+            if kernel is None or kernel.ndim < 3:
+                break
+            gain *= float(np.median(np.abs(kernel).reshape(len(kernel), -1).sum(axis=1)))
+        elif node.op_type not in _PASSED:
+            break
+        elif node.op_type == "BatchNormalization":
+            gamma, var = weights.read(node, 1), weights.read(node, 4)
+            if gamma is None or var is None:
+                break
+            gain *= float(np.median(np.abs(gamma) / np.sqrt(np.maximum(var, 0) + 1e-5)))
+            if kernel is not None:
+                break
+        else:
+            constant = weights.read(node, 1 if node.input[0] == name else 0)
+            size = float(np.median(np.abs(constant))) if constant is not None and constant.size else None
+            if size is not None and kernel is None:
+                if node.op_type in ("Add", "Sub") and size > MEAN_OF_BYTES * gain:
+                    return BYTE
+                gain *= {"Mul": size, "Div": 1.0 / size if size else 1.0}.get(node.op_type, 1.0)
+        name = node.output[0]
+    return BYTE if kernel is not None and gain < FAINT else 1.0
