@@ -68,8 +68,7 @@ def achieved(report: FuseReport) -> str:
 
 def error_words(parity: Parity) -> str:
     """The worst error, and what the network's own noise is where that was measured."""
-    noise = getattr(parity, "noise", None)
-    return f"{parity.error:.2g}" + (f", own noise {noise:.2g}" if isinstance(noise, float) else "")
+    return f"{parity.error:.2g}" + (f", own noise {parity.noise:.2g}" if parity.noise else "")
 
 
 def totals(outcomes: Sequence[Outcome]) -> str:
