@@ -242,6 +242,7 @@ def _report(
 ) -> FuseReport:
     """Everything about a run, for the renderers."""
     after = candidate.after if written is None else replace(written.described, profile=candidate.after.profile)
+    codes = dict.fromkeys(refusal.code for refusal in candidate.refusals)
     return FuseReport(
         version=__version__,
         before=candidate.before,
@@ -258,5 +259,6 @@ def _report(
         tuning=candidate.tuning,
         overridable=candidate.overridable,
         sizes=candidate.sizes,
-        advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
+        advice={code: CODES[code].advice for code in codes},
+        settled=frozenset(code for code in codes if not CODES[code].actionable),
     )

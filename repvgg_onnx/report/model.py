@@ -77,6 +77,7 @@ class FuseReport:
         notes: what was taken for granted about the input, in sentences; where there are any, parity and latency
             compare with the input so changed, and not with the file.
         advice: what a user can do, for each code of the refusals.
+        settled: the codes among them for which nothing can be done.
         region_parities: how each folded region compares on the activations that arrive there; empty where that was not
             asked for.
         rolled_back: the same for regions that failed and were left as they were.
@@ -111,6 +112,7 @@ class FuseReport:
     sizes: Mapping[str, tuple[int, ...]] | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()
     options: tuple[str, ...] = ()
 
 

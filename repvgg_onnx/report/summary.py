@@ -123,6 +123,6 @@ def _found(outcome: Outcome, *, every: bool) -> Iterator[RenderableType]:
         ]
         yield Padding(grid(shortened(rows, "kind", see="--json")), (0, 0, 0, 2), expand=False)
     if report is not None:
-        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report.refusals, every=every))
+        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report, every=every))
     if report is not None and outcome.error and report.regions:
         yield Padding(Text(remedy(report)), (0, 0, 0, 2), expand=False)

@@ -116,7 +116,7 @@ def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableTyp
     yield from size_lines(report.sizes)
     yield from note_lines(report.notes, compared=report.parity is not None or report.latency is not None)
     yield from region_lines(report.regions)
-    yield from refusal_lines(report.refusals, every=every)
+    yield from refusal_lines(report, every=every)
     yield from _change_lines(report)
     if report.regions and report.before.profile:
         yield from map(dim, condition_lines(report.before.profile))
