@@ -99,12 +99,12 @@ def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime,
     before = machine_warnings(options, runtime)  # now, since the work itself loads the machine
     with ExitStack() as stack:
         drafts = stack.enter_context(Drafts.open(target))
-        with Stopwatch().running() as stopwatch, _with_a_way_out(options):
-            with about(options.model):
+        with Stopwatch().running() as stopwatch:
+            with about(options.model), _with_a_way_out(options):
                 candidate = candidate_of(options, assumptions, runtime, output, drafts)
             runtime = on_sizes(runtime, candidate.sizes)
             draft = drafts.draft(candidate.model, candidate.before, candidate.opened)
-            with about(options.model):
+            with about(options.model), _with_a_way_out(options):
                 fitness = _fitness(candidate, draft, options, runtime)
                 parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
         took = stopwatch.seconds
