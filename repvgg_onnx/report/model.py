@@ -1,6 +1,7 @@
 """What a report says, before it is rendered: one value that every renderer takes, and nothing else."""
 
 import enum
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -43,6 +44,16 @@ class ModelFile:
     census: Census
     profile: Profile | None = None
     topology: Mapping[str, Operation] | None = None
+
+    @property
+    def running(self) -> Mapping[str, int]:
+        """Number of nodes of each operator that run: functions inlined, and nothing that follows from constants alone.
+
+        Two models that differ in how they write constants have the same. Where nobody asked for a profile, all nodes.
+        """
+        if self.profile is None:
+            return self.census.nodes_by_op
+        return dict(sorted(Counter(layer.op_type for layer in self.profile.layers).items()))
 
 
 @dataclass(frozen=True)

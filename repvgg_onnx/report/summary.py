@@ -83,7 +83,7 @@ def figures(report: FuseReport | None) -> Iterator[str]:
     if report is None:
         yield from [NOTHING] * 4
         return
-    before, after = report.before.census.nodes, report.after.census.nodes
+    before, after = (sum(model.running.values()) for model in (report.before, report.after))
     yield f"{len(report.regions):,}"
     yield f"{before:,} -> {after:,}" if report.regions else f"{before:,}"
     yield f"{report.parity.error:.1e}" if report.parity else NOTHING
