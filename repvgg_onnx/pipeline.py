@@ -24,6 +24,7 @@ from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 from repvgg_onnx.shapes import bind_shapes
+from repvgg_onnx.stages import timed
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Fusion:
     doubts: tuple[Doubt, ...] = ()
 
 
+@timed("fold")
 @np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
 def fuse(
     model: ModelLike | OpenModel,

@@ -12,10 +12,12 @@ from repvgg_onnx.cli.options import Assumptions, Runtime
 from repvgg_onnx.errors import RepvggOnnxError
 from repvgg_onnx.graph.load import load_model, open_model
 from repvgg_onnx.pipeline import prepare
+from repvgg_onnx.stages import timed
 
 Sizes = Mapping[str, tuple[int, ...]]
 
 
+@timed("read")
 def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime) -> Sizes | None:
     """The sizes to use; None where those that the user gave, or the usual ones, will do, or no others are found.
 

@@ -18,6 +18,7 @@ from repvgg_onnx.graph.storage.fields import check_fields
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.storage.wire import take_out_data
+from repvgg_onnx.pointers import POINTER, is_pointer
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -139,6 +140,8 @@ def _sorted(model: onnx.ModelProto, *, owned: bool) -> onnx.ModelProto:
 def _parse(data: bytes) -> onnx.ModelProto:
     if not data:
         raise ModelError("is empty")
+    if is_pointer(data):
+        raise ModelError(POINTER)
     check_fields(data)
     model = onnx.ModelProto()
     try:
