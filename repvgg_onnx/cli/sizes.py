@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import onnx
-
 from repvgg_onnx.census.sizes import declared_axes
 from repvgg_onnx.checks.sizes import is_open, runnable_shapes
 from repvgg_onnx.cli.options import Assumptions, Runtime
@@ -35,12 +33,11 @@ def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime) -> Sizes
     opened = open_model(path)
     if runtime.inputs or not is_open(declared_axes(opened.model.graph), runtime.shapes):
         return None
-    model: Path | onnx.ModelProto = path
-    if assumptions.outputs:
-        model, _ = prepare(load_model(path), **asdict(assumptions))
-    arguments = runtime.arguments(threads=0)
+    loaded = load_model(path)
+    model, _ = prepare(loaded, **asdict(assumptions))
+    arguments = {name: value for name, value in runtime.arguments(threads=0).items() if name != "inputs"}
     try:
-        return runnable_shapes(model, **{name: value for name, value in arguments.items() if name != "inputs"})
+        return runnable_shapes(path if model is loaded else model, **arguments)
     except RepvggOnnxError:
         return None
 
