@@ -12,14 +12,14 @@ import numpy as np
 from repvgg_onnx.checks.drawing import draw
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import CPU, ModelLike, ProviderLike, Session, loadable, open_session
-from repvgg_onnx.errors import CheckError, RunError
+from repvgg_onnx.errors import CheckError, LoadError, RunError
 from repvgg_onnx.shapes import Axis, alternatives, bind_shapes, name_of_axis
 
 Shapes = Mapping[str, Sequence[int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LEVEL = "ORT_DISABLE_ALL"
-SECONDS = 20.0
+SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
 
 
@@ -63,7 +63,7 @@ def runnable_shapes(
         session = open_session(source, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
     declared = {name: spec.shape for name, spec in session.inputs.items()}
     given = shapes or {}
-    if not is_open(declared, given):
+    if not is_open(declared, given) or (ranges or {}).keys() - declared.keys():  # the latter is for others to refuse
         return None
     end = time.monotonic() + SECONDS
     first: CheckError | None = None
@@ -78,7 +78,11 @@ def runnable_shapes(
         first = first or failure
     assert first is not None  # there is at least one alternative
     usual = bind_shapes(declared, given)
-    raise RunError(f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}")
+    indices = [name for name, spec in session.inputs.items() if spec.type in ("tensor(int32)", "tensor(int64)")]
+    hint = f", or with --range {indices[0]}=0,1 what its indices may be" if indices else ""
+    raise RunError(
+        f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}{hint}"
+    )
 
 
 def option(shapes: Shapes) -> str:
@@ -109,7 +113,10 @@ def on_runnable_shapes(check: Function) -> Function:
             model = next(iter(signature(check).bind(*args, **options).arguments.values()))
             tried = model[0] if isinstance(model, list | tuple) else model
             known = ("ranges", "provider", "threads", "custom_ops")
-            found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
+            try:
+                found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
+            except LoadError:  # of a model that only what was written into it made one that runs
+                found = None
             if found is None:
                 raise
             return check(*args, **{**options, "shapes": found})

@@ -20,7 +20,7 @@ from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph.assume import overridable_convolutions
 from repvgg_onnx.graph.load import OpenModel, open_model
-from repvgg_onnx.pipeline import Fusion, fuse
+from repvgg_onnx.pipeline import Fusion, fuse, prepare
 from repvgg_onnx.proof import Proof, prove
 from repvgg_onnx.report.model import ModelFile, Overridable
 from repvgg_onnx.report.topology import topology
@@ -75,11 +75,12 @@ def candidate_of(
     """
     require_files(options.model)
     runs = options.verify or options.bench or options.autotune
-    sizes = None if options.check else found_sizes(options.model, assumptions, runtime, required=runs)
+    sizes = found_sizes(options.model, assumptions, runtime) if runs and not options.check else None
     runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
-    with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("fold"):
-        before, opened = _read(options.model, runtime.shapes)
+    # What a proof takes beside folding, which times itself, is checking.
+    with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("check"):
+        before, opened = _read(options.model, runtime.shapes, assumptions)
         decisions = decided(options, tuning, opened.model)
         overridable = _overridable(opened, assumptions, options.max_constant_mb)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
@@ -107,10 +108,10 @@ def folded(
     """The input read and folded by cost, and nothing checked; it is run only where its sizes are not known."""
     require_files(path)
     runtime = Runtime(shapes, (), {}, None, CPU, ())
-    sizes = found_sizes(path, assumptions, runtime, required=False)
+    sizes = found_sizes(path, assumptions, runtime)
     shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
-        before, opened = _read(path, shapes)
+        before, opened = _read(path, shapes, assumptions)
         overridable = _overridable(opened, assumptions, max_constant_mb)
         fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
         candidate = _candidate(before, opened, Proof(fusion, (), ()), shapes)
@@ -118,11 +119,12 @@ def folded(
 
 
 @timed("read")
-def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, OpenModel]:
-    """The input, and what is said of it."""
+def _read(path: Path, shapes: Mapping[str, Sequence[int]], assumptions: Assumptions) -> tuple[ModelFile, OpenModel]:
+    """The input, and what is said of it: that of the input as it is folded, with what is taken for granted in it."""
     opened = open_model(path)
-    profiled = profile(opened.model, shapes=shapes)
-    return replace(describe(path, opened), profile=profiled, topology=topology(opened.model)), opened
+    model, notes = prepare(opened.model, **asdict(assumptions))
+    described = replace(describe(path, opened), profile=profile(model, shapes=shapes), topology=topology(opened.model))
+    return (replace(described, census=census(model)) if notes else described), opened
 
 
 def _overridable(opened: OpenModel, assumptions: Assumptions, max_constant_mb: int) -> Overridable | None:

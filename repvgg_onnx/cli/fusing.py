@@ -138,7 +138,13 @@ def machine_warnings(options: FuseOptions, runtime: Runtime) -> tuple[str, ...]:
 
 def _deciding(options: FuseOptions, assumptions: Assumptions, runtime: Runtime) -> tuple[str, ...]:
     """The options that decide what is folded, as one gives them."""
-    given = [f"--{name.replace('_', '-')}" for name, value in asdict(assumptions).items() if value]
+    given: list[str] = []
+    for name, value in asdict(assumptions).items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):
+            given += [word for item in value for word in (option, item)]
+        elif value:
+            given.append(option)
     if options.max_constant_mb != DEFAULT_MB:
         given += ["--max-constant-mb", str(options.max_constant_mb)]
     for name, shape in runtime.shapes.items():
@@ -236,6 +242,7 @@ def _report(
 ) -> FuseReport:
     """Everything about a run, for the renderers."""
     after = candidate.after if written is None else replace(written.described, profile=candidate.after.profile)
+    codes = dict.fromkeys(refusal.code for refusal in candidate.refusals)
     return FuseReport(
         version=__version__,
         before=candidate.before,
@@ -252,5 +259,6 @@ def _report(
         tuning=candidate.tuning,
         overridable=candidate.overridable,
         sizes=candidate.sizes,
-        advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
+        advice={code: CODES[code].advice for code in codes},
+        settled=frozenset(code for code in codes if not CODES[code].actionable),
     )

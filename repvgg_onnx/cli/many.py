@@ -116,6 +116,7 @@ def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, 
     if len(requests) > 1 and any(request.options.decisions for request in requests):
         raise click.UsageError("--decisions is about one model")
     if folder is not None:
+        _require_folder_of_many(folder)
         requests = [request.to(folder / request.options.model.name) for request in requests]
     _require_places(requests, output)
     if folder is not None:
@@ -179,6 +180,19 @@ def _small(report: FuseReport) -> FuseReport:
     return replace(report, tuning=replace(report.tuning, fusion=fusion))
 
 
+def _require_folder_of_many(folder: Path) -> None:
+    """What ``-o`` names can be a folder.
+
+    Raises:
+        UsageError: it is a file, or is called as one.
+    """
+    if folder.is_dir():
+        return
+    if folder.exists() or folder.suffix.lower() == ".onnx":
+        what = "is a file" if folder.exists() else "ends as a file does"
+        raise click.UsageError(f"-o {folder} {what}; for several models it has to name a folder")
+
+
 def _require_places(requests: Sequence[Request], output: Output) -> None:
     """No file is written by two models, and none that is read is written but by ``--in-place``.
 
@@ -194,7 +208,8 @@ def _require_places(requests: Sequence[Request], output: Output) -> None:
         if place in written:
             raise click.UsageError(f"{written[place]} and {model} would both be written to {target}")
         if place in read and not request.options.in_place:
-            raise click.UsageError(f"{target} would overwrite {read[place]}")
+            hint = "; give --in-place instead of -o to overwrite the inputs" if read[place] == model else ""
+            raise click.UsageError(f"{target} would overwrite {read[place]}{hint}")
         written[place] = model
     protect_models(output, *models, *map(_target, requests))
 

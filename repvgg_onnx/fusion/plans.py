@@ -93,6 +93,10 @@ def plan_of(graph: GraphView, removals: Removals, sink: str, frame: Frame, candi
         return None
     if candidate.work < 2 and not candidate.computes:
         return None
+    if candidate.work < 2 and any(
+        node.op_type == "DequantizeLinear" for node in _feeding(graph, _nodes(graph, candidate), candidate.value)
+    ):
+        return None  # to store the weights as they are used would only make the file larger
     tail = candidate.value.tail
     if tail is not None and candidate.node.proto is tail.steps[-1].proto:
         return None  # the region without its last change of shape is the same
@@ -139,7 +143,7 @@ def _require_small_growth(graph: GraphView, candidate: Candidate, written: int) 
 
 def _can_write(graph: GraphView, form: Form) -> bool:
     """Whether the form means what it should in the model's opset: up to 6 a bias did not broadcast by itself."""
-    return graph.opset >= 7 or form.op_type in ("Conv", "ConvTranspose")
+    return graph.opset >= 7 or (form.op_type in ("Conv", "ConvTranspose") and form.lead is None)
 
 
 def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.containment import contained
-from repvgg_onnx.fusion.demands import demanded_shapes
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import PROVENANCE, Refusal
 from repvgg_onnx.fusion.tail import CHANGES_OF_SHAPE
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
+from repvgg_onnx.graph.demands import demanded_shapes
 from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 

@@ -68,8 +68,7 @@ def achieved(report: FuseReport) -> str:
 
 def error_words(parity: Parity) -> str:
     """The worst error, and what the network's own noise is where that was measured."""
-    noise = getattr(parity, "noise", None)
-    return f"{parity.error:.2g}" + (f", own noise {noise:.2g}" if isinstance(noise, float) else "")
+    return f"{parity.error:.2g}" + (f", own noise {parity.noise:.2g}" if parity.noise else "")
 
 
 def totals(outcomes: Sequence[Outcome]) -> str:
@@ -84,7 +83,7 @@ def figures(report: FuseReport | None) -> Iterator[str]:
     if report is None:
         yield from [NOTHING] * 4
         return
-    before, after = report.before.census.nodes, report.after.census.nodes
+    before, after = (sum(model.running.values()) for model in (report.before, report.after))
     yield f"{len(report.regions):,}"
     yield f"{before:,} -> {after:,}" if report.regions else f"{before:,}"
     yield f"{report.parity.error:.1e}" if report.parity else NOTHING
@@ -124,6 +123,6 @@ def _found(outcome: Outcome, *, every: bool) -> Iterator[RenderableType]:
         ]
         yield Padding(grid(shortened(rows, "kind", see="--json")), (0, 0, 0, 2), expand=False)
     if report is not None:
-        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report.refusals, every=every))
+        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report, every=every))
     if report is not None and outcome.error and report.regions:
         yield Padding(Text(remedy(report)), (0, 0, 0, 2), expand=False)

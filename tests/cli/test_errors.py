@@ -137,7 +137,7 @@ def test_the_input_is_not_overwritten_under_any_name(run, block, tmp_path, kind)
     ran = run("fuse", block, "-o", other)
 
     assert ran.code == 2
-    assert "would overwrite" in ran.err
+    assert "is the input; give --in-place" in ran.err
     assert block.read_bytes() == before
 
 
