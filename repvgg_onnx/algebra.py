@@ -2,37 +2,42 @@
 
 Kernels are float64 and are computed when they are read, so that asking whether a sum or a composition exists costs
 integers only; the numbers are made once, when a region is folded, and some output channels at a time where that is no
-more work than all at once.
+more work than all at once. What a map is made of is an expression (``expressions.py``).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from repvgg_onnx.errors import GeometryError
-from repvgg_onnx.geometry import Geometry, Lattice, Size, check_chain, compose_geometry, stack_geometry, sum_geometry
-from repvgg_onnx.kernels import (
-    WHOLE,
-    Array,
-    Part,
-    Reader,
-    carry_bias,
-    compose_kernels,
-    stack_kernels,
-    sum_kernels,
+from repvgg_onnx.expressions import (
+    Composed,
+    Expression,
+    Leaf,
+    Majorant,
+    Scaled,
+    Selected,
+    Shifted,
+    Stacked,
+    Sum,
+    Unbiased,
+    dense_term,
+    placed,
+    read_bias,
+    read_kernel,
 )
+from repvgg_onnx.geometry import Geometry, Lattice, Size, check_chain, compose_geometry, stack_geometry, sum_geometry
+from repvgg_onnx.kernels import Array, Reader
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class AffineConv:
     """The map ``x ↦ conv(x, kernel) + bias``, exact in float64.
 
     Attributes:
-        geometry: where the taps sit.
-        by_rows: whether reading some rows of the kernel is less work than reading all of them.
+        expression: what the map is made of.
 
     Example:
         >>> dense = AffineConv(np.ones((2, 2, 3, 3)), np.zeros(2), pads=(1, 1, 1, 1))
@@ -42,11 +47,7 @@ class AffineConv:
         ((3, 3), [2.0, 1.0])
     """
 
-    geometry: Geometry
-    by_rows: bool
-    _read_rows: Reader
-    _read_bias: Callable[[], Array]
-    _read_majorant: "Callable[[], AffineConv] | None"
+    expression: Expression
 
     def __init__(
         self,
@@ -86,7 +87,14 @@ class AffineConv:
         offsets = np.zeros(geometry.c_out) if bias is None else np.asarray(bias, dtype=np.float64)
         if offsets.shape != (geometry.c_out,):
             raise GeometryError("bad-geometry", f"the bias has shape {list(offsets.shape)}, not [{geometry.c_out}]")
-        self._set(geometry, lambda rows: values[rows].copy(), lambda: offsets, by_rows=True)
+        object.__setattr__(self, "expression", Leaf(geometry, lambda rows: values[rows].copy(), lambda: offsets))
+
+    @classmethod
+    def of(cls, expression: Expression) -> "AffineConv":
+        """The map that an expression states."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "expression", expression)
+        return made
 
     @classmethod
     def deferred(
@@ -125,9 +133,8 @@ class AffineConv:
             majorant: as for ``deferred``.
             by_rows: whether that is less work for some channels than for all.
         """
-        made = cls.__new__(cls)
-        made._set(geometry, rows, bias or (lambda: np.zeros(geometry.c_out)), majorant, by_rows=by_rows)
-        return made
+        sizes = None if majorant is None else lambda: majorant().expression
+        return cls.of(Leaf(geometry, rows, bias, sizes, by_rows))
 
     @classmethod
     def identity(cls, channels: int, rank: int) -> "AffineConv":
@@ -135,25 +142,20 @@ class AffineConv:
         geometry = Geometry.pointwise(channels, channels, channels, rank)
         return cls.read_by_rows(geometry, lambda rows: np.ones(geometry.kernel_dims)[rows])
 
-    def _set(
-        self,
-        geometry: Geometry,
-        rows: Reader,
-        bias: Callable[[], Array],
-        majorant: "Callable[[], AffineConv] | None" = None,
-        *,
-        by_rows: bool,
-    ) -> None:
-        object.__setattr__(self, "geometry", geometry)
-        object.__setattr__(self, "by_rows", by_rows)
-        object.__setattr__(self, "_read_rows", rows)
-        object.__setattr__(self, "_read_bias", bias)
-        object.__setattr__(self, "_read_majorant", majorant)
+    @property
+    def geometry(self) -> Geometry:
+        """Where the taps sit."""
+        return self.expression.geometry
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether reading some rows of the kernel is less work than reading all of them."""
+        return self.expression.by_rows
 
     @property
     def kernel(self) -> Array:
         """The kernel, c_out  c_in/group  *k, computed anew at each reading."""
-        return self._read_rows(WHOLE)
+        return read_kernel(self.expression)
 
     def rows(self, channels: slice) -> Array:
         """The kernel of a range of output channels, computed anew at each reading.
@@ -161,35 +163,21 @@ class AffineConv:
         Args:
             channels: with step 1.
         """
-        return self._read_rows(channels)
+        return read_kernel(self.expression, channels)
 
-    @cached_property
+    @property
     def bias(self) -> Array:
-        """The additive term, c_out."""
-        return self._read_bias()
+        """The additive term, c_out; not to be changed."""
+        return read_bias(self.expression)
 
     @property
     def majorant(self) -> "AffineConv":
         """The same steps with absolute values: what rounding errors on the way are proportional to.
 
-        Applied to ``|x|`` it bounds every intermediate result of any order of evaluation, cancellations included.
-
-        Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: a running error analysis replaces
-            each term by its absolute value.
+        Applied to ``|x|`` it bounds every intermediate result of any order of evaluation, cancellations included. Its
+        geometry is the map's, whatever the numbers are.
         """
-        if self._read_majorant is not None:
-            return self._read_majorant()
-        return AffineConv.read_by_rows(
-            self.geometry,
-            lambda rows: np.abs(self._read_rows(rows)),
-            lambda: np.abs(self.bias),
-            by_rows=self.by_rows,
-        )
-
-    @property
-    def part(self) -> Part:
-        """The kernel, still to be read, with its geometry."""
-        return Part(self.geometry, self._read_rows)
+        return AffineConv.of(Majorant(self.geometry, self.expression))
 
     @property
     def has_bias(self) -> bool:
@@ -202,15 +190,7 @@ class AffineConv:
         Args:
             gain: c_out, or a scalar.
         """
-        factors = np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.geometry.c_out,))
-        column = factors.reshape(-1, *(1,) * (self.geometry.rank + 1))
-        return AffineConv.read_by_rows(
-            self.geometry,
-            lambda rows: _times(self._read_rows(rows), column[rows]),
-            lambda: self.bias * factors,
-            lambda: self.majorant.scale(np.abs(factors)),
-            by_rows=self.by_rows,
-        )
+        return AffineConv.of(Scaled(self.geometry, self.expression, self._per_channel(gain)))
 
     def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "AffineConv":
         """This map and then one additive term per output channel (or one for all).
@@ -219,20 +199,13 @@ class AffineConv:
             offset: c_out, or a scalar.
             magnitude: what the term's own rounding errors are proportional to, where that is more than its size.
         """
-        terms = np.asarray(offset, dtype=np.float64)
-        return AffineConv.read_by_rows(
-            self.geometry,
-            self._read_rows,
-            lambda: self.bias + terms,
-            lambda: self.majorant.shift(np.abs(terms if magnitude is None else np.asarray(magnitude))),
-            by_rows=self.by_rows,
-        )
+        terms = self._per_channel(offset)
+        sizes = np.abs(terms if magnitude is None else self._per_channel(magnitude))
+        return AffineConv.of(Shifted(self.geometry, self.expression, terms, sizes))
 
     def without_bias(self) -> "AffineConv":
         """This map without its additive term."""
-        return AffineConv.read_by_rows(
-            self.geometry, self._read_rows, None, lambda: self.majorant.without_bias(), by_rows=self.by_rows
-        )
+        return AffineConv.of(Unbiased(self.geometry, self.expression))
 
     def add(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
         """The sum of maps of the same input, taps aligned by position.
@@ -246,13 +219,7 @@ class AffineConv:
         """
         terms = (self, *others)
         geometry = sum_geometry([term.geometry for term in terms], size)
-        return AffineConv.read_by_rows(
-            geometry,
-            lambda rows: sum_kernels(geometry, [term.part for term in terms], rows),
-            lambda: np.sum([term.bias for term in terms], axis=0),
-            lambda: self.majorant.add(*(term.majorant for term in others), size=size),
-            by_rows=all(term.by_rows for term in terms),
-        )
+        return AffineConv.of(Sum(geometry, tuple(term.expression for term in terms)))
 
     def compose(self, inner: "AffineConv") -> "AffineConv":
         """This map applied to the result of ``inner``.
@@ -263,15 +230,9 @@ class AffineConv:
         check_chain(self.geometry, inner.geometry)
         if self.geometry.is_diagonal:
             return inner.scale(self.kernel.reshape(-1)).shift(self.bias)
-        uneven = any(self.geometry.pads) or self.geometry.transposed  # some outputs do not see every tap
+        uneven = self.geometry.is_padded or self.geometry.transposed  # some outputs do not see every tap
         geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=uneven and inner.has_bias)
-        return AffineConv.read_by_rows(
-            geometry,
-            lambda rows: compose_kernels(geometry, self.part, inner.part, rows),
-            lambda: self.bias + carry_bias(self.part, inner.bias) if inner.has_bias else self.bias,
-            lambda: self.majorant.compose(inner.majorant),
-            by_rows=self.by_rows and inner.geometry.is_diagonal,
-        )
+        return AffineConv.of(Composed(geometry, self.expression, inner.expression))
 
     def stack(self, *others: "AffineConv", size: Size | None = None) -> "AffineConv":
         """The outputs of maps of the same input, one after the other on the channel axis.
@@ -285,12 +246,7 @@ class AffineConv:
         """
         terms = (self, *others)
         geometry = stack_geometry([term.geometry for term in terms], size)
-        return AffineConv.deferred(
-            geometry,
-            lambda: stack_kernels(geometry, [term.part for term in terms]),
-            lambda: np.concatenate([term.bias for term in terms]),
-            lambda: self.majorant.stack(*(term.majorant for term in others), size=size),
-        )
+        return AffineConv.of(Stacked(geometry, tuple(dense_term(term.expression, geometry) for term in terms)))
 
     def select(self, channels: slice) -> "AffineConv":
         """Some of the output channels, as a dense map.
@@ -301,13 +257,8 @@ class AffineConv:
         count = len(range(*channels.indices(self.geometry.c_out)))
         if not count:
             raise GeometryError("channels-differ", "no channel is left")
-        geometry = replace(self.geometry, c_out=count, group=1)
-        return AffineConv.deferred(
-            geometry,
-            lambda: self.regroup(1).kernel[channels],
-            lambda: self.bias[channels],
-            lambda: self.majorant.select(channels),
-        )
+        dense = replace(self.geometry, group=1)
+        return AffineConv.of(Selected(replace(dense, c_out=count), placed(self.expression, dense), channels))
 
     def regroup(self, group: int) -> "AffineConv":
         """The same map with fewer groups.
@@ -338,16 +289,7 @@ class AffineConv:
         return self._on(self.geometry.with_lattices(grown, self.geometry.slack))
 
     def _on(self, geometry: Geometry) -> "AffineConv":
-        return AffineConv.read_by_rows(
-            geometry,
-            lambda rows: sum_kernels(geometry, [self.part], rows),
-            lambda: self.bias,
-            lambda: self.majorant._on(geometry),
-            by_rows=self.by_rows,
-        )
+        return AffineConv.of(placed(self.expression, geometry))
 
-
-def _times(kernel: Array, factors: Array) -> Array:
-    """The kernel, which is changed, times factors that broadcast against it."""
-    kernel *= factors
-    return kernel
+    def _per_channel(self, values: ArrayLike) -> Array:
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), (self.geometry.c_out,))

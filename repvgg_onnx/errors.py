@@ -13,6 +13,14 @@ class CheckError(RepvggOnnxError):
     """A check cannot be carried out as asked: unknown input name, wrong shape, absent provider (exit code 2)."""
 
 
+class LoadError(ModelError):
+    """onnxruntime cannot load the model (exit code 3)."""
+
+
+class RunError(CheckError):
+    """onnxruntime cannot run the model on what it was fed, which is the model's fault (exit code 3)."""
+
+
 class ExtraMissingError(RepvggOnnxError):
     """An optional part needs a package that is not installed (exit code 2)."""
 

@@ -222,9 +222,9 @@ def _compared(
     stage_model(fusion.model, place)
     if not fusion.regions:
         return None
-    assumed = {name: arguments[name] for name in ("assume_inference", "freeze_initializers") if name in arguments}
+    assumptions = signature(prepare).parameters.keys() & arguments.keys()
     known = ("shapes", "inputs", "ranges", "provider", "threads", "custom_ops")
-    before, _ = prepare(load_model(model), **{"assume_inference": False, "freeze_initializers": False, **assumed})
+    before, _ = prepare(load_model(model), **{name: arguments[name] for name in assumptions})
     return verify(
         before if fusion.notes else model,
         place.file,

@@ -63,6 +63,9 @@ class Geometry:
         dilations: one per spatial axis.
         transposed: whether a tap writes output position ``input · stride + i · dilation − pad_begin`` instead.
         output_padding: of a transposed convolution, one per spatial axis; empty otherwise.
+        auto_pad: ONNX's name for the rule by which the pads follow from a size that is not known, such as SAME_UPPER;
+            ``pads`` are zeros then and mean nothing. Empty where they are known.
+        output_shape: of a transposed convolution whose pads follow from it; empty otherwise.
     """
 
     c_out: int
@@ -74,6 +77,8 @@ class Geometry:
     dilations: tuple[int, ...]
     transposed: bool = False
     output_padding: tuple[int, ...] = ()
+    auto_pad: str = ""
+    output_shape: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         rank = len(self.kernel_shape)
@@ -127,12 +132,24 @@ class Geometry:
         return self == Geometry.pointwise(self.c_out, self.c_in, self.group, self.rank)
 
     @property
+    def has_unknown_pads(self) -> bool:
+        """Whether the pads follow from sizes at run time."""
+        return bool(self.auto_pad or self.output_shape)
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether zeros may stand around the input."""
+        return any(self.pads) or self.has_unknown_pads
+
+    @property
     def is_diagonal(self) -> bool:
         """Whether the map is one gain per channel."""
         return self.is_pointwise and self.group == self.c_in == self.c_out
 
     def output_size(self, size: Size) -> tuple[int | None, ...]:
-        """Spatial output size for a spatial input size; None stays None."""
+        """Spatial output size for a spatial input size; None stays None, and so it is where the pads are not known."""
+        if self.has_unknown_pads:
+            return (None,) * self.rank
         return tuple(
             None if given is None else (given + slack - 1) // stride + 1
             for given, slack, stride in zip(size, self.slack, self.strides, strict=True)
@@ -172,6 +189,8 @@ def sum_geometry(parts: Sequence[Geometry], size: Size | None = None) -> Geometr
             raise GeometryError(
                 "strides-differ", f"the branches have strides {list(first.strides)} and {list(part.strides)}"
             )
+    if any(part.has_unknown_pads for part in parts):
+        return _sum_of_unknown_pads(parts)
     slack = _common_slack(parts, size)
     lattices = [Lattice.union(axes) for axes in zip(*(part.lattices for part in parts), strict=True)]
     group = math.gcd(*(part.group for part in parts))
@@ -190,6 +209,8 @@ def compose_geometry(outer: Geometry, inner: Geometry, *, inner_has_bias: bool) 
         GeometryError: the channels do not fit, or the border of ``outer`` would see more than the zeros that it pads.
     """
     check_chain(outer, inner)
+    if outer.has_unknown_pads or inner.has_unknown_pads:
+        return _compose_unknown_pads(outer, inner, inner_has_bias)
     if outer.transposed or inner.transposed:
         return _compose_transposed(outer, inner, inner_has_bias)
     _check_border(outer, inner, inner_has_bias)
@@ -220,6 +241,33 @@ def check_chain(outer: Geometry, inner: Geometry) -> None:
     """
     if outer.c_in != inner.c_out or outer.rank != inner.rank:
         raise GeometryError("channels-differ", f"{_channels(inner)} channels do not feed {_channels(outer)}")
+
+
+def _sum_of_unknown_pads(parts: Sequence[Geometry]) -> Geometry:
+    """Maps whose pads follow from the same size by the same rule, and whose taps therefore coincide."""
+    first = parts[0]
+    if any(replace(part, group=first.group) != first for part in parts):
+        raise GeometryError(
+            "auto-pad-dynamic", "the branches differ in kernel or pads, and auto_pad depends on a size that is dynamic"
+        )
+    return replace(first, group=math.gcd(*(part.group for part in parts)))
+
+
+def _compose_unknown_pads(outer: Geometry, inner: Geometry, inner_has_bias: bool) -> Geometry:
+    """A convolution with pads that are not known and a pointwise one, in either order."""
+    group = math.gcd(outer.group, inner.group)
+    if outer.is_pointwise:
+        return replace(inner, c_out=outer.c_out, group=group)
+    if inner.is_pointwise and inner_has_bias:
+        raise GeometryError(
+            "border-bias", "pads put zeros where the folded kernel would see the bias of the map before"
+        )
+    if inner.is_pointwise:
+        return replace(outer, c_in=inner.c_in, group=group)
+    raise GeometryError(
+        "auto-pad-dynamic",
+        "auto_pad depends on an input size that is dynamic, and so what would stand at the border is not known",
+    )
 
 
 def _compose_transposed(outer: Geometry, inner: Geometry, inner_has_bias: bool) -> Geometry:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,25 +29,22 @@ class Part:
     read: Reader
 
 
-def sum_kernels(geometry: Geometry, parts: Sequence[Part], rows: slice = WHOLE) -> Array:
-    """Sum of the kernels, each placed at its taps and its groups.
+def add_kernels(total: Array, geometry: Geometry, parts: Sequence[Part], rows: slice) -> Array:
+    """The total, which is changed, with the kernels added to it.
 
     Args:
-        geometry: of the sum; its taps and groups hold those of the parts.
+        total: rows of a kernel.
+        geometry: of that kernel; its taps and groups hold those of the parts.
         parts: read one after the other.
         rows: output channels to compute.
     """
-    first, *others = parts
-    if geometry.group == first.geometry.group and geometry.lattices == first.geometry.lattices:
-        return _add_kernels(first.read(rows), geometry, others, rows)
-    count = len(range(geometry.c_out)[rows])
-    return _add_kernels(np.zeros((count, *geometry.kernel_dims[1:])), geometry, parts, rows)
-
-
-def stack_kernels(geometry: Geometry, parts: Sequence[Part]) -> Array:
-    """The kernels below each other as one dense kernel, each placed at its taps."""
-    places = (replace(geometry, c_out=part.geometry.c_out) for part in parts)
-    return np.concatenate([sum_kernels(place, [part]) for place, part in zip(places, parts, strict=True)])
+    channels = np.arange(geometry.c_out)[rows]
+    for part in parts:
+        axes = zip(geometry.lattices, part.geometry.lattices, strict=True)
+        slots = tuple(axis.slots_of(own) for axis, own in axes)
+        place = (*_group_blocks(geometry.group, part.geometry, channels), *slots)
+        total[place] += part.read(rows)
+    return total
 
 
 def compose_kernels(geometry: Geometry, outer: Part, inner: Part, rows: slice = WHOLE) -> Array:
@@ -83,17 +80,6 @@ def carry_bias(outer: Part, bias: Array) -> Array:
 def spatial(index: Sequence[int | slice]) -> Any:
     """An index into the spatial axes, which come last."""
     return (Ellipsis, *index)
-
-
-def _add_kernels(total: Array, geometry: Geometry, parts: Sequence[Part], rows: slice) -> Array:
-    """The total, which is changed, with the kernels added to it."""
-    channels = np.arange(geometry.c_out)[rows]
-    for part in parts:
-        axes = zip(geometry.lattices, part.geometry.lattices, strict=True)
-        slots = tuple(axis.slots_of(own) for axis, own in axes)
-        place = (*_group_blocks(geometry.group, part.geometry, channels), *slots)
-        total[place] += part.read(rows)
-    return total
 
 
 def _group_blocks(group: int, part: Geometry, channels: NDArray[np.int64]) -> tuple[Any, Any]:

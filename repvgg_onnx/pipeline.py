@@ -1,6 +1,6 @@
 """fuse(): knows the order of the stages and nothing else."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -51,6 +51,8 @@ def fuse(
     shapes: Mapping[str, Sequence[int]] | None = None,
     assume_inference: bool = False,
     freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
     max_constant_mb: int = DEFAULT_MB,
     refused: Mapping[str, Refusal] | None = None,
     decisions: Decisions = UNDECIDED,
@@ -61,8 +63,11 @@ def fuse(
         model: a path, the bytes of a file, or a model, which is never changed; or an open model, which is used up, and
             of which the result refers to the same files.
         shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
-        assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first.
+        assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first, but for those
+            whose statistics are placeholders: mean 0 and variance 1 in every channel.
         freeze_initializers: takes initializers that are inputs as well for constants; they are no inputs any more.
+        assume_placeholders: as ``assume_inference``, and placeholders are meant as well.
+        outputs: the outputs to keep, with what they need; none keeps all.
         max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
             size of the model's own; what would take more is refused.
         refused: tensors that no region may end in, each with the reason to report.
@@ -73,10 +78,18 @@ def fuse(
 
     Raises:
         ModelError: the model cannot be read or is not valid.
-        CheckError: ``shapes`` does not fit the model's inputs, or ``decisions`` are about another model.
+        CheckError: ``shapes`` does not fit the model's inputs, it has no such output, or ``decisions`` are about
+            another model.
     """
     loaded, files = _opened(model)
-    source, notes = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    source, notes = prepare(
+        loaded,
+        assume_inference=assume_inference,
+        freeze_initializers=freeze_initializers,
+        assume_placeholders=assume_placeholders,
+        outputs=outputs,
+    )
+    fixed = assume.fixed_initializers(source)
     working = inline_functions(source, WORTH_INLINING)
     owned = working is not loaded or not isinstance(model, onnx.ModelProto)
     sizes = input_shapes(source, shapes or {})
@@ -98,6 +111,10 @@ def fuse(
     _require_sinks(decisions, made.tensors)
     refusals = (refusal for _, findings in found for refusal in findings.refusals)
     fused = working if made.regions else source
+    if made.regions:
+        assume.drop_unread(fused, fixed)
+    elif source is loaded and isinstance(model, onnx.ModelProto):
+        fused = model  # even if its nodes had to be sorted to be read
     if files is not None and not isinstance(model, OpenModel):
         files.load_all(fused)
     doubts = (*made.doubts, *declined_doubts(found[-1][1].declined))
@@ -129,7 +146,12 @@ class _Made:
 
 
 def prepare(
-    model: onnx.ModelProto, *, assume_inference: bool, freeze_initializers: bool
+    model: onnx.ModelProto,
+    *,
+    assume_inference: bool = False,
+    freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model with what the caller takes for granted written into it, and what that changed, in sentences.
 
@@ -137,13 +159,21 @@ def prepare(
         model: not changed; returned as it is where there is nothing to write.
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
+        assume_placeholders: as for fuse().
+        outputs: as for fuse().
+
+    Raises:
+        CheckError: the model has no such output.
     """
     notes: tuple[str, ...] = ()
-    if assume_inference:
-        model, notes = assume.assume_inference(model)
+    if outputs:
+        model, notes = assume.keep_outputs(model, outputs)
     if freeze_initializers:
         model, frozen = assume.freeze_initializers(model)
         notes += frozen
+    if assume_inference or assume_placeholders:
+        model, assumed = assume.assume_inference(model, placeholders=assume_placeholders)
+        notes += assumed
     return model, notes
 
 

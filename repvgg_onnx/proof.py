@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Container, Iterator, Mapping, 
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from repvgg_onnx.checks.precision import require_tolerance
 from repvgg_onnx.checks.reference import Reference, reference
 from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
 from repvgg_onnx.checks.session import CPU, ProviderLike, loadable
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import form_of
@@ -62,6 +64,7 @@ class Proof:
         return max(self.regions, key=lambda region: region.error, default=None)
 
 
+@on_runnable_shapes
 def prove(
     model: ModelLike,
     *,
@@ -73,6 +76,8 @@ def prove(
     tolerance: float | None = None,
     assume_inference: bool = False,
     freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
     max_constant_mb: int = DEFAULT_MB,
     provider: ProviderLike = CPU,
     threads: int = 0,
@@ -95,6 +100,8 @@ def prove(
         tolerance: as for verify(); regions are held to their own bounds.
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
+        assume_placeholders: as for fuse().
+        outputs: as for fuse().
         max_constant_mb: as for fuse().
         provider: onnxruntime execution provider, or its name and its options.
         threads: threads inside an operator; 0 lets onnxruntime decide.
@@ -108,16 +115,21 @@ def prove(
     """
     require_tolerance(tolerance)
     loaded = load_model(model)
-    source, _ = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    assumed: dict[str, Any] = {
+        "assume_inference": assume_inference,
+        "freeze_initializers": freeze_initializers,
+        "assume_placeholders": assume_placeholders,
+        "outputs": outputs,
+    }
+    source, _ = prepare(loaded, **assumed)
     flat = inline_functions(source, WORTH_INLINING)
     compiled = partial(
         fuse,
         loaded,
         shapes=shapes,
-        assume_inference=assume_inference,
-        freeze_initializers=freeze_initializers,
         max_constant_mb=max_constant_mb,
         decisions=decisions,
+        **assumed,
     )
     fusion = compiled()
     if not fusion.regions:
@@ -259,9 +271,11 @@ def _value(name: str, elem_type: int) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(name, elem_type or onnx.TensorProto.FLOAT, None)
 
 
-def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto:
-    """The region's majorant in float32, in the form that the region has."""
+def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto | None:
+    """The region's majorant in float32, in the form that the region has; None where it needs more than the root."""
     value = candidate.value
+    if value.tail is not None and value.tail.computed_shapes:
+        return None
     form = form_of(frame, value)
     conv = value.conv.majorant
     if conv.geometry.group != form.group:

@@ -1,17 +1,52 @@
 """Dynamic axes get sizes: the user's where given, else defaults that suit the input's rank."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from repvgg_onnx.errors import CheckError
 
 Axis = int | str | None  # a size, the name of a size, or unknown
 
-BATCH = 1
-IMAGE_CHANNELS = 3
-IMAGE_SIZE = 224  # rank 4: height and width
-VOLUME_SIZE = 32  # rank 5: depth, height and width
-OTHER_SIZE = 64  # lengths and features of every other rank
+UNNAMED = frozenset({"", "*", "-1", "?", "dynamic", "nan", "none", "null", "unknown"})
+"""What converters write for an axis that has no name, in lower case: Paddle ``?``, Keras ``None``."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What dynamic axes are bound to where nobody says.
+
+    Attributes:
+        batch: axis 0 of every rank, and what is called so.
+        channels: of rank 4 and 5.
+        image: height and width of rank 4.
+        volume: depth, height and width of rank 5.
+        length: the second axis of rank 2.
+        other: axes of every other rank, axis 1 and all further ones.
+    """
+
+    batch: int = 1
+    channels: int = 3
+    image: tuple[int, int] = (224, 224)
+    volume: int = 32
+    length: int = 64
+    other: tuple[int, int] = (64, 64)
+
+
+# What else is tried: sizes that networks are known to ask for, powers of two, multiples of 32, and unequal ones.
+_IMAGES = (
+    *((48, 320), (32, 320), (256, 256), (320, 320), (64, 64), (32, 32), (128, 128), (48, 48), (96, 96), (16, 16)),
+    *((160, 160), (192, 192), (384, 384), (416, 416), (640, 640), (512, 512), (64, 128), (128, 64), (64, 256)),
+    *((32, 128), (240, 320), (480, 640), (640, 480), (1024, 1024)),
+)
+_LENGTHS = (512, 32, 128, 256, 16, 1024, 576, 16000, 48, 80, 320, 640, 8, 4, 2, 1)
+_OTHERS = (
+    *((32, 32), (16, 16), (128, 128), (256, 256), (512, 512), (8, 8), (4, 4), (2, 2), (1, 1), (1, 64), (48, 48)),
+    *((80, 80), (320, 320), (1024, 1024), (64, 32), (32, 64), (128, 64), (64, 128)),
+)
+_VOLUMES = (16, 64, 8, 128)
+_CHANNELS = (1, 4, 2, 6, 16)
+_BATCHES = (2, 4, 8, 16)
 
 _SHAPE = re.compile(r"(?P<name>.+)[=:](?P<sizes>\s*\d+(?:\s*[,x]\s*\d+)*\s*)")
 
@@ -47,19 +82,66 @@ def channels_last(shape: Sequence[Axis]) -> bool:
     return len(shape) == 4 and shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
 
 
-def bind_shapes(
+def name_of_axis(name: str | None) -> str | None:
+    """The name of an axis that equals another of the same name; None where it only says that nothing is known.
+
+    Example:
+        >>> name_of_axis("batch"), name_of_axis("?"), name_of_axis("None")
+        ('batch', None, None)
+    """
+    return None if name is None or name.strip().lower() in UNNAMED else name
+
+
+def alternatives(
     declared: Mapping[str, Sequence[Axis]], given: Mapping[str, Sequence[int]]
+) -> Iterator[dict[str, tuple[int, ...]]]:
+    """What the inputs may be bound to, each once: ``bind_shapes``, and a short list of other sizes.
+
+    Args:
+        declared: as for ``bind_shapes``.
+        given: as for ``bind_shapes``; only what it leaves open varies.
+
+    Raises:
+        CheckError: as of ``bind_shapes``.
+    """
+    seen: list[dict[str, tuple[int, ...]]] = []
+    for defaults in _ladder():
+        bound = bind_shapes(declared, given, defaults)
+        if bound not in seen:
+            seen.append(bound)
+            yield bound
+
+
+def _ladder() -> Iterator[Defaults]:
+    """One kind of axis after the other, and then the pairs that have been seen to depend on each other."""
+    usual = Defaults()
+    yield usual
+    yield from (replace(usual, image=image) for image in _IMAGES)
+    yield from (replace(usual, length=length) for length in _LENGTHS)
+    yield from (replace(usual, other=other) for other in _OTHERS)
+    yield from (replace(usual, volume=volume) for volume in _VOLUMES)
+    yield from (replace(usual, channels=channels) for channels in _CHANNELS)
+    yield from (replace(usual, batch=batch) for batch in _BATCHES)
+    yield from (replace(usual, channels=1, image=image) for image in _IMAGES)
+    yield from (replace(usual, length=length, other=(1, 64)) for length in _LENGTHS)  # a state with its batch inside
+    yield from (replace(usual, length=length, other=(length, length)) for length in _LENGTHS)
+
+
+def bind_shapes(
+    declared: Mapping[str, Sequence[Axis]], given: Mapping[str, Sequence[int]], defaults: Defaults = Defaults()
 ) -> dict[str, tuple[int, ...]]:
     """Shape of every declared input, with each dynamic axis bound to one size.
 
-    A given shape wins. An axis name that several inputs share has one size. What is left takes a default: axis 0
-    is 1; the spatial axes of rank 4 are 224, of rank 5 they are 32, and a dynamic channel axis there is 3; every
-    other axis is 64. Where inputs of different rank share an axis name, the highest rank chooses.
+    A given shape wins. An axis name that several inputs share has one size, unless it only says that nothing is known,
+    such as ``?``. What is left takes a default: axis 0, and what is called a batch, is 1; the spatial axes of rank 4
+    are 224, of rank 5 they are 32, and a dynamic channel axis there is 3; every other axis is 64. Where inputs of
+    different rank share an axis name, the highest rank chooses.
 
     Args:
         declared: input name to axes. Sizes are fixed; names, None and negative sizes are dynamic. No axes at all
             is a scalar, or a rank that the model leaves open: any given shape fits.
         given: input name to the shape that the user wants.
+        defaults: what is left takes these.
 
     Raises:
         CheckError: a given name is no input, a given shape contradicts the declared one, or two given shapes
@@ -75,7 +157,7 @@ def bind_shapes(
     named = _named_sizes(declared, given)
     bound: dict[str, tuple[int, ...]] = {}
     for name in sorted(declared, key=lambda name: -len(declared[name])):
-        bound[name] = tuple(given[name]) if name in given else _choose(declared[name], named)
+        bound[name] = tuple(given[name]) if name in given else _choose(declared[name], named, defaults)
     return {name: bound[name] for name in declared}
 
 
@@ -89,7 +171,7 @@ def _named_sizes(declared: Mapping[str, Sequence[Axis]], given: Mapping[str, Seq
     for name, shape in given.items():
         _check_fit(name, declared[name], shape)
         for axis, size in zip(declared[name], shape, strict=False):
-            if isinstance(axis, str) and sizes.setdefault(axis, size) != size:
+            if isinstance(axis, str) and name_of_axis(axis) and sizes.setdefault(axis, size) != size:
                 raise CheckError(f"axis {axis!r} is {size} in input {name!r} but {sizes[axis]} in another input")
     return sizes
 
@@ -112,22 +194,29 @@ def _written(shape: Sequence[Axis]) -> str:
     return "x".join("?" if axis is None else str(axis) for axis in shape) or "a scalar"
 
 
-def _choose(declared: Sequence[Axis], named: dict[str, int]) -> tuple[int, ...]:
+def _choose(declared: Sequence[Axis], named: dict[str, int], defaults: Defaults) -> tuple[int, ...]:
     """Bound shape of one input; the defaults of its axis names are added to ``named``."""
     shape: list[int] = []
     for index, axis in enumerate(declared):
-        if isinstance(axis, str):
-            shape.append(named.setdefault(axis, _default(declared, index)))
+        if isinstance(axis, int) and axis >= 0:
+            shape.append(axis)
+        elif isinstance(axis, str) and name_of_axis(axis):
+            shape.append(named.setdefault(axis, _default(declared, index, defaults)))
         else:
-            shape.append(axis if axis is not None and axis >= 0 else _default(declared, index))
+            shape.append(_default(declared, index, defaults))
     return tuple(shape)
 
 
-def _default(declared: Sequence[Axis], index: int) -> int:
-    if index == 0:
-        return BATCH
+def _default(declared: Sequence[Axis], index: int, defaults: Defaults) -> int:
+    axis = declared[index]
+    if index == 0 or (isinstance(axis, str) and "batch" in axis.lower()):
+        return defaults.batch
+    if len(declared) == 2:
+        return defaults.length
     if len(declared) not in (4, 5):
-        return OTHER_SIZE
+        return defaults.other[0 if index == 1 else 1]
     if index == 1 and not channels_last(declared):
-        return IMAGE_CHANNELS
-    return IMAGE_SIZE if len(declared) == 4 else VOLUME_SIZE
+        return defaults.channels
+    if len(declared) == 5:
+        return defaults.volume
+    return defaults.image[index - (1 if channels_last(declared) else 2)]

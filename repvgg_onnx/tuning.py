@@ -1,10 +1,10 @@
 """fuse() with every doubtful fold measured: the faster form is kept, and the result is not slower than the input."""
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 
@@ -12,6 +12,7 @@ from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.latency import Latency, benchmark
 from repvgg_onnx.checks.session import CPU, ProviderLike
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions, Doubt
 from repvgg_onnx.fusion.lifters import WORTH_INLINING
@@ -69,6 +70,7 @@ class Tuning:
     outcome: Outcome = "tuned"
 
 
+@on_runnable_shapes
 def autotune(
     model: ModelLike,
     *,
@@ -77,6 +79,8 @@ def autotune(
     ranges: Ranges | None = None,
     assume_inference: bool = False,
     freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
     max_constant_mb: int = DEFAULT_MB,
     provider: ProviderLike = CPU,
     threads: int = 1,
@@ -99,6 +103,8 @@ def autotune(
         ranges: as for benchmark(), for the whole model.
         assume_inference: as for fuse().
         freeze_initializers: as for fuse().
+        assume_placeholders: as for fuse().
+        outputs: as for fuse().
         max_constant_mb: as for fuse().
         provider: as for benchmark().
         threads: as for benchmark().
@@ -114,9 +120,15 @@ def autotune(
     if not seconds > 0:
         raise CheckError(f"{seconds} is not a number of seconds to measure for")
     loaded = load_model(model)
-    source, _ = prepare(loaded, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    assumptions: dict[str, Any] = {
+        "assume_inference": assume_inference,
+        "freeze_initializers": freeze_initializers,
+        "assume_placeholders": assume_placeholders,
+        "outputs": outputs,
+    }
+    source, _ = prepare(loaded, **assumptions)
     compiled = partial(fuse, max_constant_mb=max_constant_mb)
-    assumed = partial(compiled, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+    assumed = partial(compiled, **assumptions)
     raced = partial(benchmark, provider=provider, threads=threads, custom_ops=custom_ops, seed=seed)
     setting = _Setting(
         source,

@@ -9,7 +9,7 @@ from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import nested_bodies
 from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, inline_functions
 from repvgg_onnx.graph.storage.tensors import needed_bytes
-from repvgg_onnx.shapes import Axis, bind_shapes
+from repvgg_onnx.shapes import Axis, bind_shapes, name_of_axis
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,15 @@ def _fed(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
             yield value
 
 
+def declared_axes(graph: onnx.GraphProto) -> dict[str, tuple[Axis, ...]]:
+    """The axes of each input that has to be fed and is a tensor."""
+    return {value.name: _axes(value) for value in _fed(graph)}
+
+
 def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...]:
     """Axes as a model declares them; none where it leaves the rank open."""
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else name_of_axis(dim.dim_param)
         for dim in value.type.tensor_type.shape.dim
     )
 

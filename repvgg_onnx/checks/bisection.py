@@ -25,6 +25,7 @@ from repvgg_onnx.checks.session import (
     loadable,
     open_session,
 )
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 
 LEVEL = "ORT_DISABLE_ALL"
@@ -97,6 +98,7 @@ class _Finding:
     feed: str
 
 
+@on_runnable_shapes
 def bisect(
     before: ModelLike,
     after: ModelLike,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from repvgg_onnx.graph.bodies import reads
+from repvgg_onnx.graph.bodies import reads_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Dataflow:
             if self._positions[current] in members:
                 continue
             members[self._positions[current]] = self.producers[current]
-            for source in set(reads(self.producers[current])) & self.producers.keys():
+            for source in set(reads_of(self.producers[current])) & self.producers.keys():
                 if source in known:
                     tensors[source] = None
                 elif self._positions[source] not in members:

@@ -19,7 +19,7 @@ from repvgg_onnx.checks.kinds import Kind
 from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, PLAIN, SHIPPED, moved_by
 from repvgg_onnx.checks.session import Array, Session, loadable
-from repvgg_onnx.graph.bodies import reads
+from repvgg_onnx.graph.bodies import reads_of
 
 _AGAIN = "#again"
 _NO_TENSORS = ("Sequence", "SplitToSequence", "Optional", "ConcatFromSequence", "ZipMap")
@@ -210,7 +210,7 @@ class _Part:
         Args:
             values: what will be given, for its types.
         """
-        read = {name for node in self.nodes for name in reads(node)}
+        read = {name for node in self.nodes for name in reads_of(node)}
         stored = [tensor for tensor in self.whole.graph.initializer if tensor.name in read]
         graph = onnx.GraphProto(name="part", node=self.nodes, initializer=stored)
         graph.sparse_initializer.extend(t for t in self.whole.graph.sparse_initializer if t.values.name in read)
@@ -243,7 +243,7 @@ def _part(model: onnx.ModelProto, flow: Dataflow, names: Sequence[str], known: C
         node.output[:] = [name + _AGAIN if name in known else name for name in node.output]
         nodes.append(node)
     made = {name for node in nodes for name in node.output}
-    outside = {name for node in nodes for name in reads(node)} - made
+    outside = {name for node in nodes for name in reads_of(node)} - made
     inputs = {value.name for value in model.graph.input}
     stored = {tensor.name for tensor in model.graph.initializer}
     given = sorted(name for name in outside if name in known or (name in inputs and name not in stored))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from repvgg_onnx.graph.bodies import reads, subgraphs
+from repvgg_onnx.graph.bodies import reads_of, subgraphs
 
 WIDEST = 255.0
 """Widest range of a Clip that errors are measured against. A wider one, such as a guard against overflow, says nothing
@@ -65,7 +65,7 @@ def kinds_of(graph: onnx.GraphProto) -> dict[str, Kind]:
     kinds: dict[str, Kind] = {}
     softmax_logs: set[str] = set()
     for node in graph.node:
-        read = [name for name in reads(node) if name in live]
+        read = [name for name in reads_of(node) if name in live]
         if not read or node.op_type in ("Shape", "Size"):
             continue
         live.update(name for name in node.output if name)

@@ -22,6 +22,7 @@ from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
 from repvgg_onnx.checks.reference import OF_NOISE, PLAIN, SHIPPED, Reference, few, reference
 from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, ProviderLike, Session, Source, loadable
+from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 
 __all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
@@ -136,6 +137,7 @@ class Parity:
         return max((output.noise for output in self.outputs), default=0.0)
 
 
+@on_runnable_shapes
 def verify(
     before: ModelLike,
     after: ModelLike,
@@ -189,10 +191,7 @@ def verify(
     with loadable(before) as first, loadable(after) as second:
         plain = conditions.open(second, PLAIN)
         known = reference(before, first, conditions, others=[plain.inputs])
-        parity = _Judge(known, after, second, tolerance).judged(plain)
-    if labels is not None and not any(agreement.before.rows for agreement in parity.agreements):
-        raise CheckError("labels are given, but no output of the models holds a row of scores for each of them")
-    return parity
+        return _Judge(known, after, second, tolerance).judged(plain)
 
 
 def judge(
@@ -256,6 +255,9 @@ class _Judge:
             for index, values in enumerate(expected):
                 findings += self._compare_run(after, index, values, level)
             del after
+        agreements = self._agreements(findings)
+        if self.known.conditions.labels is not None and not any(agreement.before.rows for agreement in agreements):
+            raise CheckError("labels are given, but no output of the models holds a row of scores for each of them")
         findings = [replace(found, noise=self.known.noise(found.index).get(found.name, 0.0)) for found in findings]
         names = dict.fromkeys(found.name for found in findings)
         outputs = [self._output([found for found in findings if found.name == name]) for name in names]
@@ -265,7 +267,7 @@ class _Judge:
             tuple(feed.label for feed in self.known.feeds),
             tuple(LEVELS),
             self.reason,
-            self._agreements(findings),
+            agreements,
             () if inner is None else inner.tensors,
             tuple(self.remarks),
         )

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 from repvgg_onnx.checks.session import Array
-from repvgg_onnx.graph.bodies import reads
+from repvgg_onnx.graph.bodies import reads_of
 
 BYTE = 255.0
 FAINT = 0.125
@@ -61,7 +61,7 @@ def whites_of(model: onnx.ModelProto, folder: str = "") -> dict[str, float]:
     for node in graph.node:
         if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
             stored[node.output[0]] = node.attribute[0].t
-        for name in set(reads(node)):
+        for name in set(reads_of(node)):
             readers.setdefault(name, []).append(node)
     weights = _Weights(stored, folder)
     inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in _FLOATS]

@@ -18,6 +18,7 @@ from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
 from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, PLAIN, SHIPPED, Reference, few, moved_by
 from repvgg_onnx.checks.session import Array, ProviderLike, loadable, open_session
+from repvgg_onnx.stages import timed
 
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
 
@@ -77,6 +78,7 @@ class RegionParity:
         return self.used <= 1.0 and self.error <= max(self.tolerance, OF_NOISE * self.noise)
 
 
+@timed("check")
 def check_regions(known: Reference, pieces: Sequence[Piece]) -> tuple[RegionParity, ...]:
     """Comparison of every piece with the original at ORT_DISABLE_ALL, in the order of the pieces.
 
@@ -109,7 +111,8 @@ def _compare(
 ) -> RegionParity:
     with loadable(piece.model) as source:
         session = open_session(source, level=PLAIN, provider=provider, threads=threads)
-        results = [session.run({piece.root: values[piece.root]})[piece.sink] for _, values in recorded]
+        read = list(session.inputs)  # the root, and inputs of the model that a shape inside is computed from
+        results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
     bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], threads))
     worst: RegionParity | None = None
     for (feed, values), result, bound in zip(recorded, results, bounds, strict=True):
@@ -128,9 +131,9 @@ def _noise(piece: Piece, values: Mapping[str, Array], provider: ProviderLike, th
         session, shipped = (
             open_session(source, level=level, provider=provider, threads=threads) for level in (PLAIN, SHIPPED)
         )
-    root = {piece.root: values[piece.root]}
-    others = [session.run(moved_by(root, seed, 1))[piece.sink] for seed in PATTERNS]
-    others.append(shipped.run(root)[piece.sink])
+    given = {name: values[name] for name in session.inputs}
+    others = [session.run(moved_by(given, seed, 1))[piece.sink] for seed in PATTERNS]
+    others.append(shipped.run(given)[piece.sink])
     return max(normalized_error(values[piece.sink], other) for other in others)
 
 

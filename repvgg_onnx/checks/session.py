@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from repvgg_onnx.errors import CheckError, ModelError
+from repvgg_onnx.errors import CheckError, LoadError, RunError
 from repvgg_onnx.shapes import Axis
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
@@ -90,13 +90,13 @@ class Session:
             names: the outputs that are wanted; all by default.
 
         Raises:
-            CheckError: onnxruntime cannot run the model on these values.
+            RunError: onnxruntime cannot run the model on these values.
         """
         wanted = self.outputs if names is None else tuple(names)
         try:
             results = self.prepare(values, wanted)()
         except Exception as error:  # onnxruntime's exceptions have no common base
-            raise CheckError(f"onnxruntime cannot run the model: {_one_line(error)}") from error
+            raise RunError(f"onnxruntime cannot run the model: {_one_line(error)}") from error
         if self._has_bfloat16:
             results = [_from_ort(result) for result in results]
         return dict(zip(wanted, results, strict=True))
@@ -141,7 +141,7 @@ def open_session(
 
     Raises:
         CheckError: the provider is not available or does not take the options, or a library cannot be loaded.
-        ModelError: onnxruntime cannot load the model.
+        LoadError: onnxruntime cannot load the model.
     """
     name, settings = provider_parts(provider)
     _require_provider(name, settings)
@@ -151,7 +151,7 @@ def open_session(
     try:
         inner = onnxruntime.InferenceSession(source, options, providers=[(name, settings)], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise ModelError(f"onnxruntime cannot load the model{_with(settings)}: {_one_line(error)}") from error
+        raise LoadError(f"onnxruntime cannot load the model{_with(settings)}: {_one_line(error)}") from error
     if name not in inner.get_providers():
         raise CheckError(f"provider {name} is installed but could not be started{_with(settings)}")
     return Session(inner)

@@ -4,19 +4,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-import click
-
 from repvgg_onnx import __version__
 from repvgg_onnx.checks.environment import describe_environment
 from repvgg_onnx.checks.latency import Latencies, benchmark_models, obstacles, require_batches
-from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import require_models, sides_of
 from repvgg_onnx.cli.options import BenchOptions, Output, Runtime
-from repvgg_onnx.cli.output import protect_models, require_distinct, require_folder, show, stage
-from repvgg_onnx.graph.save import write_bytes
+from repvgg_onnx.cli.output import show, stage
+from repvgg_onnx.cli.places import protect_models, require_report_file
+from repvgg_onnx.cli.sizes import common_sizes, on_sizes
 from repvgg_onnx.report.latency import BenchReport, bench_report
 from repvgg_onnx.report.machine import bench_json
-from repvgg_onnx.report.plot import FORMATS, plot_latencies, require_matplotlib
+from repvgg_onnx.report.plot import plot_latencies, require_matplotlib
 from repvgg_onnx.report.units import plural
 
 THREADS = 1
@@ -34,6 +32,7 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
     require_models(*options.models)
     protect_models(output, *options.models)
     _require_plot(options, output)
+    runtime = on_sizes(runtime, common_sizes(options.models, runtime))
     threads = options.threads or (THREADS,)
     environment = describe_environment()
     if options.batches:
@@ -46,10 +45,9 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
         warnings=obstacles(environment, max(threads)),
         blocks=tuple(_measure(options, runtime, output)),
     )
-    show(output, bench_report(report), bench_json(report), report)
-    if options.plot is not None:
-        with about(options.plot):
-            write_bytes(plot_latencies(report, options.plot.suffix[1:].lower()), options.plot)
+    plot = options.plot
+    pictures = {} if plot is None else {plot: plot_latencies(report, plot.suffix[1:].lower())}
+    show(output, bench_report(report), bench_json(report), report, pictures=pictures)
 
 
 def _measure(options: BenchOptions, runtime: Runtime, output: Output) -> Iterator[Latencies]:
@@ -73,14 +71,11 @@ def _require_plot(options: BenchOptions, output: Output) -> None:
 
     Raises:
         ExtraMissingError: matplotlib is missing.
-        UsageError: its name has no suffix of a format, its folder does not exist, or it is another file of this run.
+        UsageError: its name does not end as a picture's, its folder does not exist, or it would overwrite a file.
     """
     plot = options.plot
     if plot is None:
         return
-    if plot.suffix[1:].lower() not in FORMATS:
-        raise click.UsageError(f"{plot} does not end in {', '.join(f'.{name}' for name in FORMATS)}")
-    require_folder(plot)
     sides = (side for model in options.models for side in sides_of(model))
-    require_distinct(plot, *output.files, *options.models, *sides)
+    require_report_file("plot", plot, *(file for _, file in output.files), *options.models, *sides)
     require_matplotlib()

@@ -3,14 +3,15 @@
 import contextlib
 import io
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
-from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError
+from repvgg_onnx.errors import CheckError, ExtraMissingError, RepvggOnnxError, RunError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells report it."""
@@ -57,7 +58,17 @@ class Boundary(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments for ``command_line``, and parse them."""
         ctx.meta[_ARGUMENTS] = tuple(args)
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, _with_json_separate(args))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command, or an error that knows what to do about a model in its place."""
+        name = args[0]
+        if name not in self.commands and (name.endswith(".onnx") or os.path.exists(name)):
+            meant = shlex.join(("repvgg-onnx", "fuse", *args))
+            raise click.UsageError(f"{name} is not a command; for a model, run '{meant}'", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was asked for; whatever it raises is a ``ClickException`` from here on."""
@@ -96,8 +107,9 @@ def is_debugging(ctx: click.Context) -> bool:
 
 
 def command_line() -> tuple[str, ...]:
-    """The command that runs, as the user gave it."""
-    return ("repvgg-onnx", *click.get_current_context().meta[_ARGUMENTS])
+    """The command that runs, as the user gave it; without arguments in a process that was started to help with it."""
+    ctx = click.get_current_context(silent=True)
+    return ("repvgg-onnx", *(ctx.meta[_ARGUMENTS] if ctx else ()))
 
 
 def as_click_exception(error: Exception) -> click.ClickException:
@@ -115,9 +127,28 @@ def as_click_exception(error: Exception) -> click.ClickException:
     return BadInputError(f"internal error: {type(error).__name__}: {error} (run with --debug)")
 
 
+def _with_json_separate(args: Sequence[str]) -> list[str]:
+    """The arguments with a bare ``--json`` written as ``--json=-``, so that it takes nothing from what follows.
+
+    An option with an optional value would take the next argument, which may be a model: ``check --json *.onnx``.
+
+    Raises:
+        UsageError: a path follows that is surely meant as the file to write to.
+    """
+    end = args.index("--") if "--" in args else len(args)
+    bare = [index for index in range(end) if args[index] == "--json"]
+    for index in bare:
+        path = next(iter(args[index + 1 : end]), "")
+        if path.lower().endswith(".json"):
+            raise click.UsageError(f"write --json={path}: without '=', --json goes to stdout and takes no path")
+    dropped = {index + 1 for index in bare if args[index + 1 : index + 2] == ["-"]}  # --json - says the same
+    return [f"{arg}=-" if index in bare else arg for index, arg in enumerate(args) if index not in dropped]
+
+
 def _explained(error: RepvggOnnxError, prefix: str = "") -> click.ClickException:
     """An error of the package as one that has its exit code."""
-    kind = MisuseError if isinstance(error, CheckError | ExtraMissingError) else BadInputError
+    misused = isinstance(error, CheckError | ExtraMissingError) and not isinstance(error, RunError)
+    kind = MisuseError if misused else BadInputError
     return kind(f"{prefix}{error}")
 
 

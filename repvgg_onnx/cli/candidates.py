@@ -7,18 +7,24 @@ from pathlib import Path
 import onnx
 
 from repvgg_onnx.census import census, profile
+from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
+from repvgg_onnx.checks.session import CPU
 from repvgg_onnx.cli.files import describe, require_files
 from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
 from repvgg_onnx.cli.output import stage
+from repvgg_onnx.cli.sizes import found_sizes, on_sizes
 from repvgg_onnx.cli.tuning import decided, measured
+from repvgg_onnx.cli.writing import Drafts
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.graph.assume import overridable_convolutions
 from repvgg_onnx.graph.load import OpenModel, open_model
 from repvgg_onnx.pipeline import Fusion, fuse
 from repvgg_onnx.proof import Proof, prove
-from repvgg_onnx.report.model import ModelFile
+from repvgg_onnx.report.model import ModelFile, Overridable
 from repvgg_onnx.report.topology import topology
+from repvgg_onnx.stages import timed
 from repvgg_onnx.tuning import Tuning, replayed
 
 LARGEST_OBSERVED = 2**30
@@ -39,7 +45,10 @@ class Candidate:
         notes: what was taken for granted about the input.
         checked: how each region compares on its own, where that was asked for.
         failed: the same for regions that were left as they were because of it.
+        parity: how the outputs compare with the input's, where that was asked for and regions were checked.
         tuning: what was decided about doubtful folds, if anything was.
+        overridable: convolutions whose weights a caller may feed, if there are any.
+        sizes: shapes that everything is run and counted with, if they had to be found.
     """
 
     before: ModelFile
@@ -51,21 +60,36 @@ class Candidate:
     notes: tuple[str, ...]
     checked: tuple[RegionParity, ...] = ()
     failed: tuple[RegionParity, ...] = ()
+    parity: Parity | None = None
     tuning: Tuning | None = None
+    overridable: Overridable | None = None
+    sizes: Mapping[str, tuple[int, ...]] | None = None
 
 
-def candidate_of(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Candidate:
-    """The input measured, if that was asked for, folded as decided, and checked region by region, if it can be."""
+def candidate_of(
+    options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output, drafts: Drafts
+) -> Candidate:
+    """The input measured, if that was asked for, folded as decided, and checked, if that was asked for and can be.
+
+    What is compared with the input is the file that stands among the drafts, and will be written.
+    """
     require_files(options.model)
+    runs = options.verify or options.bench or options.autotune
+    sizes = None if options.check else found_sizes(options.model, assumptions, runtime, required=runs)
+    runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
-    with stage(f"Folding {options.model.name}", quiet=output.quiet):
+    with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("fold"):
         before, opened = _read(options.model, runtime.shapes)
         decisions = decided(options, tuning, opened.model)
+        overridable = _overridable(opened, assumptions, options.max_constant_mb)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
             proof = prove(
                 options.model,
                 max_constant_mb=options.max_constant_mb,
                 decisions=decisions,
+                labels=runtime.labels,
+                tolerance=options.tolerance,
+                written=lambda model: drafts.file(model, before, opened),
                 **runtime.arguments(threads=0),
                 **asdict(assumptions),
             )
@@ -73,25 +97,44 @@ def candidate_of(options: FuseOptions, assumptions: Assumptions, runtime: Runtim
             proof = Proof(_fused(opened, assumptions, runtime.shapes, options.max_constant_mb, decisions), (), ())
         if tuning is None and decisions is not UNDECIDED:
             tuning = replayed(proof.fusion, decisions)
-        return _candidate(before, opened, proof, runtime.shapes, tuning)
+        candidate = _candidate(before, opened, proof, runtime.shapes, tuning)
+        return replace(candidate, overridable=overridable, sizes=sizes)
 
 
 def folded(
-    path: Path, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], output: Output, max_constant_mb: int
+    path: Path, assumptions: Assumptions, shapes: dict[str, tuple[int, ...]], output: Output, max_constant_mb: int
 ) -> Candidate:
-    """The input read and folded by cost, and nothing checked."""
+    """The input read and folded by cost, and nothing checked; it is run only where its sizes are not known."""
     require_files(path)
+    runtime = Runtime(shapes, (), {}, None, CPU, ())
+    sizes = found_sizes(path, assumptions, runtime, required=False)
+    shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before, opened = _read(path, shapes)
+        overridable = _overridable(opened, assumptions, max_constant_mb)
         fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
-        return _candidate(before, opened, Proof(fusion, (), ()), shapes)
+        candidate = _candidate(before, opened, Proof(fusion, (), ()), shapes)
+        return replace(candidate, overridable=overridable, sizes=sizes)
 
 
+@timed("read")
 def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, OpenModel]:
     """The input, and what is said of it."""
     opened = open_model(path)
     profiled = profile(opened.model, shapes=shapes)
     return replace(describe(path, opened), profile=profiled, topology=topology(opened.model)), opened
+
+
+def _overridable(opened: OpenModel, assumptions: Assumptions, max_constant_mb: int) -> Overridable | None:
+    """The convolutions that stay because a caller may feed their weights; the regions are those of the frozen model."""
+    if assumptions.freeze_initializers:
+        return None
+    convolutions, total = overridable_convolutions(opened.model)
+    if not convolutions:
+        return None
+    frozen = asdict(assumptions) | {"freeze_initializers": True}
+    regions = fuse(open_model(opened.path), max_constant_mb=max_constant_mb, **frozen).regions
+    return Overridable(convolutions, total, len(regions))
 
 
 def _fused(
@@ -116,4 +159,4 @@ def _candidate(
     taken = before.profile if changed is None else profile(fusion.model, shapes=shapes)
     after = ModelFile(None, None, census(fusion.model), taken)
     found = (fusion.regions, fusion.refusals, fusion.notes)
-    return Candidate(before, after, opened, changed, *found, proof.regions, proof.failed, tuning)
+    return Candidate(before, after, opened, changed, *found, proof.regions, proof.failed, proof.parity, tuning)

@@ -13,13 +13,17 @@ from repvgg_onnx.checks.parity import verify as verify_outputs
 from repvgg_onnx.cli.boundary import CheckFailedError
 from repvgg_onnx.cli.files import require_models
 from repvgg_onnx.cli.options import Output, Runtime
-from repvgg_onnx.cli.output import protect_models, show, stage
+from repvgg_onnx.cli.output import show, stage
+from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.sizes import common_sizes, on_sizes
 from repvgg_onnx.cli.turns import alone
 from repvgg_onnx.report.bisection import bisection_report
+from repvgg_onnx.report.findings import size_lines
 from repvgg_onnx.report.layout import section
 from repvgg_onnx.report.machine import parity_json
 from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.terminal import parity_failure, parity_report
+from repvgg_onnx.stages import timed
 
 Model = Path | bytes | onnx.ModelProto
 
@@ -36,15 +40,19 @@ def run_verify(
     """
     require_models(before, after)
     protect_models(output, before, after)
+    sizes = common_sizes((before, after), runtime)
+    runtime = on_sizes(runtime, sizes)
     parity = compare(before, after, tolerance, runtime, output)
     bisection = _bisect(before, after, tolerance, runtime, output) if bisecting else None
     below = section("Bisection", bisection_report(bisection)) if bisection else ()
     subject = Verification(str(before), str(after), parity, bisection)
-    show(output, Group(parity_report(parity), *below), parity_json(__version__, parity, bisection), subject)
+    report = Group(parity_report(parity), *size_lines(sizes), *below)
+    show(output, report, parity_json(__version__, parity, bisection, sizes), subject)
     if not parity.passed:
         raise CheckFailedError(f"{after}: differs from {before}, {parity_failure(parity)}")
 
 
+@timed("check")
 def compare(before: Model, after: Model, tolerance: float | None, runtime: Runtime, output: Output) -> Parity:
     """The outputs of two models compared, by all of onnxruntime's threads unless the user limits them."""
     with stage("Comparing outputs", quiet=output.quiet):
@@ -68,6 +76,7 @@ def _bisect(before: Path, after: Path, tolerance: float | None, runtime: Runtime
         )
 
 
+@timed("measure")
 def measure(before: Model, after: Model, seconds: float, runtime: Runtime, output: Output) -> Latency:
     """The latencies of two models compared, on one thread unless the user wants more."""
     with alone(), stage(f"Measuring latency, at most {seconds:g} s", quiet=output.quiet):

@@ -15,6 +15,7 @@ from repvgg_onnx.cli.options import (
     BenchOptions,
     Output,
     Runtime,
+    all_option,
     assumption_options,
     debug_option,
     ignore_option,
@@ -104,6 +105,7 @@ class FuseCommand(ConfigurableCommand):
 @tuning_options
 @target_option
 @ignore_option
+@all_option
 @many_options
 @config_options
 @report_option()
@@ -138,6 +140,7 @@ def fuse(ctx: click.Context, /, **_: Any) -> None:
 @max_constant_option
 @shape_option
 @ignore_option
+@all_option
 @many_options
 @config_options
 @report_option()

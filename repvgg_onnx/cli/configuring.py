@@ -11,8 +11,8 @@ import click
 from click.core import ParameterSource
 
 from repvgg_onnx.cli.boundary import MisuseError
-from repvgg_onnx.cli.options import FILE, STDOUT, Command
-from repvgg_onnx.cli.reports import relocated
+from repvgg_onnx.cli.options import FILE, Command
+from repvgg_onnx.cli.reports import STDOUT, relocated
 from repvgg_onnx.config import MODELS, Configuration, find_configuration, read_configuration, require_known
 from repvgg_onnx.errors import CheckError, RepvggOnnxError
 

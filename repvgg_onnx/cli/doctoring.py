@@ -3,7 +3,8 @@
 from repvgg_onnx import __version__
 from repvgg_onnx.cli.boundary import CheckFailedError
 from repvgg_onnx.cli.options import Output
-from repvgg_onnx.cli.output import protect_models, show, stage
+from repvgg_onnx.cli.output import show, stage
+from repvgg_onnx.cli.places import protect_models
 from repvgg_onnx.doctor import examine
 from repvgg_onnx.report.diagnosis import diagnosis_json, diagnosis_report
 

@@ -9,7 +9,8 @@ from rich.console import RenderableType
 
 from repvgg_onnx import __version__
 from repvgg_onnx.cli.options import Output
-from repvgg_onnx.cli.output import protect_models, show
+from repvgg_onnx.cli.output import show
+from repvgg_onnx.cli.places import protect_models
 from repvgg_onnx.fusion.codes import CODES, Code
 from repvgg_onnx.report.explanation import explanation, overview
 from repvgg_onnx.report.machine import codes_json
@@ -22,8 +23,6 @@ def run_explain(code: str | None, output: Output) -> None:
         BadInputError: the JSON file cannot be written.
         UsageError: there is no such code, or the JSON document cannot be written where it was asked for.
     """
-    if code is None and output.json_path in CODES:
-        raise click.UsageError(f"--json would write to a file called {output.json_path}; give the code before --json")
     protect_models(output)
     chosen = CODES if code is None else {code: require_code(code)}
     report = _report(code, chosen)

@@ -7,7 +7,8 @@ import click
 
 from repvgg_onnx.census import census
 from repvgg_onnx.cli.boundary import about
-from repvgg_onnx.cli.output import require_clean_stdout, require_folder, stage
+from repvgg_onnx.cli.output import stage
+from repvgg_onnx.cli.places import require_clean_stdout, require_folder
 from repvgg_onnx.graph.save import save_model
 from repvgg_onnx.report.units import count, size
 from repvgg_onnx.zoo import architecture, build, describe, export, names

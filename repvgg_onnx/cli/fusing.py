@@ -1,31 +1,41 @@
 """What ``fuse`` and ``inspect`` do: every stage in order, and nothing is written before every check has passed."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import onnx
+from rich.text import Text
 
 from repvgg_onnx import __version__
-from repvgg_onnx.checks.latency import Latency
+from repvgg_onnx.checks.environment import describe_environment
+from repvgg_onnx.checks.latency import Latency, obstacles
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.cli.boundary import BadInputError, CheckFailedError, about
 from repvgg_onnx.cli.candidates import Candidate, candidate_of, folded
 from repvgg_onnx.cli.checking import compare, measure
 from repvgg_onnx.cli.judging import failure, judge, without_codes
 from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
-from repvgg_onnx.cli.output import protect_models, show
-from repvgg_onnx.cli.reports import failed_outcome, write_reports
+from repvgg_onnx.cli.output import prepared, show
+from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.reports import failed_outcome
 from repvgg_onnx.cli.serving import check_target, fit
+from repvgg_onnx.cli.sizes import on_sizes
 from repvgg_onnx.cli.tuning import require_decisions_file, save_decisions
-from repvgg_onnx.cli.writing import Draft, drafted, target_of
+from repvgg_onnx.cli.turns import is_one_of_many
+from repvgg_onnx.cli.writing import Draft, Drafts, target_of
+from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.fusion.codes import CODES
+from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.load import load_model, open_model
 from repvgg_onnx.pipeline import prepare
 from repvgg_onnx.report.machine import fuse_json, many_json
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
+from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.terminal import fuse_report, inspect_report
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
+from repvgg_onnx.stages import STAGES, Stopwatch
 
 
 def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> None:
@@ -36,21 +46,48 @@ def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, o
         CheckFailedError: a check failed.
         UsageError: a file would be written where it cannot or must not be.
     """
-    try:
-        report = fuse_file(options, assumptions, runtime, output)
-    except BadInputError as error:
-        outcomes = (failed_outcome(options.model, error),)
-        write_reports(output.reports, many_json(__version__, outcomes), outcomes)
-        raise
-    sentence = failure(options, report)
-    outcome = Outcome(str(options.model), report, CheckFailedError.exit_code if sentence else 0, sentence)
-    show(output, fuse_report(report), fuse_json(report), (outcome,))
+    with ExitStack() as stack:
+        try:
+            made = stack.enter_context(fused_file(options, assumptions, runtime, output))
+        except BadInputError as error:
+            outcomes = (failed_outcome(options.model, error),)
+            show(replace(output, json_path=None, quiet=True), Text(), many_json(__version__, outcomes), outcomes)
+            raise
+        report = made.report
+        sentence = failure(options, report)
+        outcome = Outcome(str(options.model), report, CheckFailedError.exit_code if sentence else 0, sentence)
+        text = fuse_report(report, every=output.every)
+        ready = stack.enter_context(prepared(output, text, fuse_json(report), (outcome,)))
+        made.commit()
+        ready.publish()
     if sentence:
-        raise CheckFailedError(f"{options.model}: {sentence}")
+        raise CheckFailedError(f"{options.model}: {told(outcome, output)}")
 
 
-def fuse_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> FuseReport:
-    """One model folded, checked, and written if every check has passed; nothing is printed but progress.
+def told(outcome: Outcome, output: Output) -> str:
+    """Why a model failed; where no report for people says what mends it, that too."""
+    mended = outcome.report is not None and outcome.report.verdict is Verdict.FOLDABLE and output.quiet
+    return f"{outcome.error}; {remedy(outcome.report)}" if mended and outcome.report else str(outcome.error)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One model folded and checked, and nothing in its place yet.
+
+    Attributes:
+        report: what was found, as if the model had been committed.
+        commit: puts the model and the decisions that were measured in their places, if every check has passed.
+    """
+
+    report: FuseReport
+    commit: Callable[[], None]
+
+
+@contextmanager
+def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Iterator[Made]:
+    """One model folded, checked, and written beside its place; nothing is printed but progress.
+
+    The block makes its reports, and then commits: what cannot be reported is not written.
 
     Raises:
         BadInputError: the model cannot be used.
@@ -59,26 +96,73 @@ def fuse_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, 
     target = target_of(options, output)
     protect_models(output, options.model, target)
     require_decisions_file(options, output, target)
-    with about(options.model):
-        candidate = candidate_of(options, assumptions, runtime, output)
-    with drafted(candidate.model, candidate.before, candidate.opened, target) as draft:
-        with about(options.model):
-            fitness = _fitness(candidate, draft, options, runtime)
-            parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
+    before = machine_warnings(options, runtime)  # now, since the work itself loads the machine
+    with ExitStack() as stack:
+        drafts = stack.enter_context(Drafts.open(target))
+        with Stopwatch().running() as stopwatch, _with_a_way_out(options):
+            with about(options.model):
+                candidate = candidate_of(options, assumptions, runtime, output, drafts)
+            runtime = on_sizes(runtime, candidate.sizes)
+            draft = drafts.draft(candidate.model, candidate.before, candidate.opened)
+            with about(options.model):
+                fitness = _fitness(candidate, draft, options, runtime)
+                parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
+        took = stopwatch.seconds
+        warnings = (*before, *(latency.warnings if latency else ()))
         verdict = fit(judge(options, candidate.regions, parity, latency, candidate.failed), fitness)
         written = draft if verdict in (Verdict.FUSED, Verdict.NOTHING_TO_FOLD) else None
-        if written is not None:
-            save_decisions(options, candidate.tuning, runtime)
-            written.commit()
-    report = _report(candidate, verdict, written=written, parity=parity, latency=latency, gate=options.min_speedup)
-    report = replace(report, target=fitness, max_foldable=options.max_foldable if options.check else None)
-    return without_codes(report, options.ignore)
+        report = _report(candidate, verdict, written=written, parity=parity, latency=latency, gate=options.min_speedup)
+        report = replace(
+            report,
+            target=fitness,
+            max_foldable=options.max_foldable if options.check else None,
+            warnings=tuple(warnings) if latency else (),
+            seconds={} if options.check else {name: took[name] for name in STAGES if name in took},
+            options=_deciding(options, assumptions, runtime),
+        )
+
+        def commit() -> None:
+            if written is not None:
+                save_decisions(options, candidate.tuning, runtime)
+                written.commit()
+
+        yield Made(without_codes(report, options.ignore), commit)
+
+
+def machine_warnings(options: FuseOptions, runtime: Runtime) -> tuple[str, ...]:
+    """What speaks against measuring on this machine; nothing where nothing is measured, or by one process of many."""
+    if not options.bench or options.check or is_one_of_many():
+        return ()
+    return obstacles(describe_environment(), runtime.threads or 1)
+
+
+def _deciding(options: FuseOptions, assumptions: Assumptions, runtime: Runtime) -> tuple[str, ...]:
+    """The options that decide what is folded, as one gives them."""
+    given = [f"--{name.replace('_', '-')}" for name, value in asdict(assumptions).items() if value]
+    if options.max_constant_mb != DEFAULT_MB:
+        given += ["--max-constant-mb", str(options.max_constant_mb)]
+    for name, shape in runtime.shapes.items():
+        given += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    return (*given, *(("--decisions", str(options.decisions)) if options.decisions and not options.autotune else ()))
+
+
+@contextmanager
+def _with_a_way_out(options: FuseOptions) -> Iterator[None]:
+    """Where onnxruntime does not take the model, the error names the options that do without running it."""
+    try:
+        yield
+    except (LoadError, RunError) as error:
+        ways = [("--no-verify", options.verify), ("--no-bench", options.bench)]
+        without = " ".join(name for name, is_on in ways if is_on)
+        if not without or options.autotune:
+            raise
+        raise type(error)(f"{error}; {without} folds the model without running it") from error
 
 
 def run_inspect(
     model: Path,
     assumptions: Assumptions,
-    shapes: Mapping[str, Sequence[int]],
+    shapes: dict[str, tuple[int, ...]],
     output: Output,
     *,
     max_constant_mb: int,
@@ -108,12 +192,15 @@ def _check(
     runtime: Runtime,
     output: Output,
 ) -> tuple[Parity | None, Latency | None]:
-    """The comparisons that were asked for; none where nothing was folded, no latency of a wrong model."""
+    """The comparisons that were asked for; none where nothing was folded, no latency of a wrong model.
+
+    A model whose regions were not checked one by one, because it is too large, is compared here.
+    """
     if draft is None or not candidate.regions:
         return None, None
-    parity, latency = None, None
+    parity, latency = candidate.parity, None
     baseline = _baseline(options.model, assumptions) if candidate.notes else options.model
-    if options.verify:
+    if options.verify and parity is None:
         parity = compare(baseline, draft.file, options.tolerance, runtime, output)
     if options.bench and (parity is None or parity.passed):
         latency = measure(baseline, draft.file, options.bench_seconds, runtime, output)
@@ -163,5 +250,7 @@ def _report(
         region_parities=candidate.checked,
         rolled_back=candidate.failed,
         tuning=candidate.tuning,
+        overridable=candidate.overridable,
+        sizes=candidate.sizes,
         advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
     )

@@ -25,7 +25,7 @@ def judge(
     A gate on the speedup fails only where the whole confidence interval is below it. The speedup of a copy of the input
     is exactly 1.
     """
-    if failed and (options.strict or not regions):
+    if failed and options.strict:
         return Verdict.REGION_FAILED
     if not regions:
         missed = options.min_speedup is not None and options.min_speedup > 1
@@ -47,7 +47,7 @@ def failure(options: FuseOptions, report: FuseReport) -> str | None:
         return f"{_shortfall(report)} below --min-speedup {options.min_speedup:g}; nothing was written"
     if report.verdict is Verdict.REGION_FAILED:
         counted = plural(len(report.rolled_back), "region")
-        return f"{counted} failed the check on recorded activations; nothing was written"
+        return f"{counted} failed a check; nothing was written"
     if report.verdict is Verdict.UNFIT and report.target is not None:
         return f"the parser of {report.target.release} would refuse the model; nothing was written"
     if report.verdict is Verdict.FOLDABLE and len(report.regions) > options.max_foldable:

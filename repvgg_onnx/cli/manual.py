@@ -34,13 +34,13 @@ PROGRAM = _end(
 
 ENDS = {
     "bench": _end(
-        "repvgg-onnx bench model.onnx --seconds 2 --json latency.json",
+        "repvgg-onnx bench model.onnx --seconds 2 --json=latency.json",
         "repvgg-onnx bench model.onnx model.fused.onnx --batch 1,8 --threads 1,2",
         unusable=_A_MODEL,
     ),
     "check": _end(
         "repvgg-onnx check model.fused.onnx",
-        "repvgg-onnx check models/*.onnx --max-foldable 2 --json foldable.json",
+        "repvgg-onnx check models/*.onnx --max-foldable 2 --json=foldable.json",
         "repvgg-onnx check models/*.onnx --report github --report html:report.html",
         done="no model has more foldable regions than it may have",
         failed="a model has more",
@@ -63,7 +63,7 @@ ENDS = {
     ),
     "inspect": _end(
         "repvgg-onnx inspect model.onnx --per-layer",
-        "repvgg-onnx inspect model.onnx --json regions.json",
+        "repvgg-onnx inspect model.onnx --json=regions.json",
         unusable=_A_MODEL,
     ),
     "triton": _end(

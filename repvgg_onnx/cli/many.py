@@ -28,11 +28,12 @@ from repvgg_onnx.cli.boundary import (
 )
 from repvgg_onnx.cli.configuring import settings_of
 from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.fusing import fuse_file, run_fuse
+from repvgg_onnx.cli.fusing import fused_file, run_fuse, told
 from repvgg_onnx.cli.judging import failure
 from repvgg_onnx.cli.options import Output
-from repvgg_onnx.cli.output import console, protect_models, show
-from repvgg_onnx.cli.reports import destinations, failed_outcome
+from repvgg_onnx.cli.output import console, rendered, show
+from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.reports import destinations, failed_outcome, made_reports
 from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_request, is_folder
 from repvgg_onnx.cli.turns import Turns, begin, working
 from repvgg_onnx.fleet import beside, run_all
@@ -129,7 +130,7 @@ def run_check(requests: Sequence[Request], plan: Plan, output: Output) -> int:
         The exit code: the largest one of all models.
     """
     protect_models(output, *(request.options.model for request in requests))
-    return _report(_outcomes(requests, plan, output), check_report, output)
+    return _report(_outcomes(requests, plan, output), partial(check_report, every=output.every), output)
 
 
 def _plan(ctx: click.Context) -> Plan:
@@ -137,21 +138,37 @@ def _plan(ctx: click.Context) -> Plan:
 
 
 def _output(ctx: click.Context) -> Output:
-    return Output(ctx.params["json_path"], ctx.params["quiet"], destinations(ctx.params["reports"]))
+    params = ctx.params
+    return Output(params["json_path"], params["quiet"], destinations(params["reports"]), params["every"])
 
 
 def work(request: Request, output: Output, *, debug: bool) -> Outcome:
-    """One model by itself; whatever goes wrong with it is in its outcome."""
+    """One model by itself; whatever goes wrong with it is in its outcome.
+
+    Args:
+        request: what to do.
+        output: where the reports of the whole run go.
+        debug: whether errors show where they come from.
+    """
     path = request.options.model
     try:
-        with working(), about(path):
-            report = fuse_file(request.options, request.assumptions, request.runtime, output)
+        with (
+            working(),
+            about(path),
+            fused_file(request.options, request.assumptions, request.runtime, Output(None, output.quiet)) as made,
+        ):
+            sentence = failure(request.options, made.report)
+            exit_code = 0 if sentence is None else CheckFailedError.exit_code
+            outcome = Outcome(str(path), _small(made.report), exit_code, sentence)
+            # Reports are about all models and made at the end: one about this model alone shows whether they can be.
+            made_reports(output.reports, many_json(__version__, [outcome]), (outcome,))
+            rendered(summary((outcome,)), sys.stdout)
+            made.commit()
     except Exception as error:
         if debug:
             traceback.print_exception(error)
         return failed_outcome(path, error)
-    sentence = failure(request.options, report)
-    return Outcome(str(path), _small(report), 0 if sentence is None else CheckFailedError.exit_code, sentence)
+    return outcome
 
 
 def _small(report: FuseReport) -> FuseReport:
@@ -193,10 +210,10 @@ def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[O
     """What became of each model, in order."""
     workers = min(plan.jobs, len(requests))
     if workers == 1:
-        each = partial(work, output=Output(None, output.quiet), debug=plan.debug)
+        each = partial(work, output=output, debug=plan.debug)
         results = run_all(each, requests, None, _lost, done=lambda outcome: plan.stops(outcome))
     else:
-        each = partial(work, output=Output(None, quiet=True), debug=plan.debug)
+        each = partial(work, output=replace(output, quiet=True), debug=plan.debug)
         with _pool(workers) as pool, _progress(len(requests), quiet=output.quiet) as advance:
             results = run_all(each, requests, pool, _lost, done=lambda outcome: advance() or plan.stops(outcome))
     paths = [str(request.options.model) for request in requests]
@@ -263,5 +280,5 @@ def _report(outcomes: Sequence[Outcome], render: Callable[[Sequence[Outcome]], R
     show(output, render(outcomes), many_json(__version__, outcomes), tuple(outcomes))
     for outcome in outcomes:
         if outcome.error is not None:
-            click.echo(error_line(click.ClickException(f"{outcome.path}: {outcome.error}")), err=True)
+            click.echo(error_line(click.ClickException(f"{outcome.path}: {told(outcome, output)}")), err=True)
     return max((outcome.exit_code or 0 for outcome in outcomes), default=0)

@@ -9,15 +9,13 @@ import click
 
 from repvgg_onnx.cli.boundary import remember_debug
 from repvgg_onnx.cli.parsing import parse_counts, parse_ranges, parse_settings, parse_shapes, require_codes
-from repvgg_onnx.cli.reports import ANNOTATIONS, Destination
+from repvgg_onnx.cli.reports import ANNOTATIONS, STDOUT, Destination
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
 FILE = click.Path(path_type=Path)
 """A file given by the user; whether it can be used is found out when it is opened."""
-STDOUT = "-"
-"""The path that stands for stdout."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,14 @@ class Assumptions:
     Attributes:
         assume_inference: nodes in training mode are meant to be in inference mode.
         freeze_initializers: no caller feeds the inputs that have initializers.
+        assume_placeholders: statistics that were never trained are meant to be used.
+        outputs: the outputs that somebody reads; none for all.
     """
 
     assume_inference: bool = False
     freeze_initializers: bool = False
+    assume_placeholders: bool = False
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,13 @@ class Output:
         json_path: file for the JSON report, ``-`` for stdout; None for no JSON.
         quiet: whether the report for people is left out.
         reports: further reports to write.
+        every: whether people see the refusals too for which nothing can be done.
     """
 
     json_path: str | None
     quiet: bool
     reports: tuple[Destination, ...] = ()
+    every: bool = False
 
     @property
     def annotates(self) -> bool:
@@ -114,15 +118,26 @@ class Output:
         return any(report.format == ANNOTATIONS for report in self.reports)
 
     @property
-    def silent(self) -> bool:
-        """Whether nothing at all goes to stdout."""
-        return self.quiet and self.json_path != STDOUT and not self.annotates
+    def on_stdout(self) -> tuple[str, ...]:
+        """The options that send a report for programs to stdout."""
+        document = ["--json"] if self.json_path == STDOUT else []
+        return (*document, *(f"--report {report.named}" for report in self.reports if report.path is None))
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """Every file that a report goes to."""
-        document = [] if self.json_path in (None, STDOUT) else [Path(str(self.json_path))]
-        return (*document, *(report.path for report in self.reports if report.path is not None))
+    def replaces_text(self) -> bool:
+        """Whether stdout is not for people; annotations go together with text."""
+        return bool(self.on_stdout) and not self.annotates
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing at all goes to stdout."""
+        return self.quiet and not self.on_stdout
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Every file that a report goes to, behind its format."""
+        document = [] if self.json_path in (None, STDOUT) else [("json", Path(str(self.json_path)))]
+        return (*document, *((report.format, report.path) for report in self.reports if report.path is not None))
 
 
 @dataclass(frozen=True)
@@ -267,7 +282,18 @@ def assumption_options(command: Command) -> Command:
             "--assume-inference", is_flag=True, help="Take training-mode nodes for inference-mode ones, and say which."
         ),
         click.option(
+            "--assume-placeholders",
+            is_flag=True,
+            help="As --assume-inference, even where all statistics are mean 0 and variance 1.",
+        ),
+        click.option(
             "--freeze-initializers", is_flag=True, help="Take inputs that have initializers for constants, and say so."
+        ),
+        click.option(
+            "--outputs",
+            multiple=True,
+            metavar="NAME",
+            help="Keep this output and what it needs, and no other; repeatable.",
         ),
     )(command)
 
@@ -291,6 +317,13 @@ def ignore_option(command: Command) -> Command:
         metavar="CODE",
         callback=require_codes,
         help="Leave refusals of this code out of the report; repeatable.",
+    )(command)
+
+
+def all_option(command: Command) -> Command:
+    """``--all`` of commands that list refusals briefly."""
+    return click.option(
+        "--all", "every", is_flag=True, help="List every refusal, also those for which nothing can be done."
     )(command)
 
 
@@ -342,15 +375,23 @@ def output_options(command: Command) -> Command:
     return _all(json_option, quiet_option, debug_option)(command)
 
 
+class JsonOption(click.Option):
+    """``--json`` or ``--json=PATH``; ``boundary`` has written the first as ``--json=-`` before click reads it."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option with its value behind an equals sign, the only place where it can stand."""
+        record = super().get_help_record(ctx)
+        return record and ("--json[=PATH]", record[1])
+
+
 def json_option(command: Command) -> Command:
-    """``--json [PATH]``."""
+    """``--json`` and ``--json=PATH``."""
     return click.option(
         "--json",
         "json_path",
-        is_flag=False,
-        flag_value=STDOUT,
-        metavar="[PATH]",
-        help="Write the report as JSON, to stdout if PATH is left out or is -.",
+        cls=JsonOption,
+        metavar="PATH",
+        help="Write the report as JSON, to stdout without =PATH.",
     )(command)
 
 

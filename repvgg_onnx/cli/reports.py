@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from repvgg_onnx.cli.boundary import BadInputError, about, as_click_exception, command_line, error_line
+from repvgg_onnx.cli.boundary import BadInputError, as_click_exception, command_line, error_line
 from repvgg_onnx.extras import import_extra
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+STDOUT = "-"
+"""The path that stands for stdout."""
 ANNOTATIONS = "github"
 """The format that goes to stdout, and whose summary goes to the file that GITHUB_STEP_SUMMARY names."""
 FORMATS = ("json", "junit", "md", "html", "sarif", ANNOTATIONS)
@@ -25,7 +27,9 @@ FORMATS = ("json", "junit", "md", "html", "sarif", ANNOTATIONS)
 MEASURED = ("json", "md", "html")
 """The formats of a command that checks nothing."""
 
-_SUMMARY = "GITHUB_STEP_SUMMARY"
+SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The variable that names the file of the summary of a step."""
+
 _EXTRAS = {"html": ("jinja2", "matplotlib")}
 
 
@@ -35,11 +39,16 @@ class Destination:
 
     Attributes:
         format: one of FORMATS.
-        path: the file; None for ``github``.
+        path: the file; None for stdout.
     """
 
     format: str
     path: Path | None
+
+    @property
+    def named(self) -> str:
+        """As the user writes it."""
+        return self.format if self.format == ANNOTATIONS else f"{self.format}:{self.path or STDOUT}"
 
 
 def report_option(formats: Sequence[str] = FORMATS) -> Callable[[Command], Command]:
@@ -71,8 +80,8 @@ def destinations(texts: Sequence[str]) -> tuple[Destination, ...]:
 
 def relocated(text: str, folder: Path) -> str:
     """The text of a report of a file of settings: its path is relative to that file's folder."""
-    name, colon, path = text.partition(":")
-    return f"{name}:{folder / path}" if colon and path else text
+    name, _, path = text.partition(":")
+    return text if path in ("", STDOUT) else f"{name}:{folder / path}"
 
 
 def require_renderers(reports: Sequence[Destination]) -> None:
@@ -86,31 +95,56 @@ def require_renderers(reports: Sequence[Destination]) -> None:
             import_extra(package, extra="report")
 
 
-def write_reports(reports: Sequence[Destination], document: str, subject: "Subject") -> None:
-    """Every report stands in its file, whole.
+@dataclass(frozen=True)
+class Made:
+    """Reports that are made, and stand nowhere yet.
+
+    Attributes:
+        files: what each file is to hold.
+        printed: what is to go to stdout.
+        summary: what is to be appended to the summary of a step of GitHub.
+    """
+
+    files: dict[Path, bytes]
+    printed: str = ""
+    summary: str = ""
+
+
+def made_reports(reports: Sequence[Destination], document: str, subject: "Subject") -> Made:
+    """Every report of a run.
 
     Args:
-        reports: what to write.
+        reports: what to make.
         document: the report for programs.
         subject: what was found.
 
     Raises:
-        BadInputError: a file cannot be written.
         ExtraMissingError: what a report is made with is not installed.
     """
     if not reports:
-        return
-    from repvgg_onnx.graph.save import write_bytes
+        return Made({})
     from repvgg_onnx.report.formats import render
 
     run = _run(document, subject)
-    for report in reports:
-        if report.path is None:
-            click.echo(render(report.format, run), nl=False)
-            _append_summary(run)
-            continue
-        with about(report.path):
-            write_bytes(render(report.format, run).encode(), report.path)
+    files = {report.path: render(report.format, run).encode() for report in reports if report.path is not None}
+    printed = "".join(render(report.format, run) for report in reports if report.path is None)
+    annotates = any(report.format == ANNOTATIONS for report in reports)
+    return Made(files, printed, render("md", run) if annotates and os.environ.get(SUMMARY) else "")
+
+
+def append_summary(text: str) -> None:
+    """The text is at the end of the step's summary, where a runner of GitHub has one.
+
+    Raises:
+        BadInputError: it cannot be written there.
+    """
+    place = os.environ.get(SUMMARY)
+    if place:
+        try:
+            with open(place, "a", encoding="utf-8") as stream:
+                stream.write(text)
+        except OSError as error:
+            raise BadInputError(f"{place}: {error.strerror}") from error
 
 
 def failed_outcome(path: Path, error: Exception) -> "Outcome":
@@ -129,13 +163,13 @@ def _require_form(text: str, formats: Sequence[str]) -> None:
         raise click.BadParameter(f"{name!r} is none of {', '.join(formats)}")
     if name == ANNOTATIONS and path:
         raise click.BadParameter(f"{ANNOTATIONS} goes to stdout and takes no path")
-    if name != ANNOTATIONS and path in ("", "-"):
-        raise click.BadParameter(f"{text!r} names no file; write {name}:PATH")
+    if name != ANNOTATIONS and not path:
+        raise click.BadParameter(f"{text!r} lacks a file; write {name}:PATH, or {name}:- for stdout")
 
 
 def _destination(text: str) -> Destination:
     name, _, path = text.partition(":")
-    return Destination(name, Path(path) if path else None)
+    return Destination(name, None if path in ("", STDOUT) else Path(path))
 
 
 def _run(document: str, subject: "Subject") -> "Run":
@@ -150,20 +184,3 @@ def _codes() -> Iterator[tuple[str, tuple[str, str, bool]]]:
     from repvgg_onnx.fusion.codes import CODES
 
     yield from ((name, (code.meaning, code.advice, code.actionable)) for name, code in CODES.items())
-
-
-def _append_summary(run: "Run") -> None:
-    """The Markdown is at the end of the step's summary, where a runner of GitHub has one.
-
-    Raises:
-        BadInputError: it cannot be written there.
-    """
-    from repvgg_onnx.report.formats import render
-
-    place = os.environ.get(_SUMMARY)
-    if place:
-        try:
-            with open(place, "a", encoding="utf-8") as stream:
-                stream.write(render("md", run))
-        except OSError as error:
-            raise BadInputError(f"{place}: {error.strerror}") from error

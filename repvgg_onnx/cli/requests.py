@@ -83,4 +83,4 @@ def _matches(model: Path) -> list[Path]:
 
 
 def _assumptions(params: Mapping[str, Any]) -> Assumptions:
-    return Assumptions(params["assume_inference"], params["freeze_initializers"])
+    return Assumptions(**{name: params[name] for name in Assumptions.__dataclass_fields__})

@@ -11,17 +11,20 @@ from repvgg_onnx import __version__
 from repvgg_onnx.checks.environment import describe_environment
 from repvgg_onnx.checks.session import provider_parts
 from repvgg_onnx.cli.boundary import about
+from repvgg_onnx.cli.files import sides_of
 from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
-from repvgg_onnx.cli.output import require_distinct, require_folder, stage
+from repvgg_onnx.cli.output import stage
+from repvgg_onnx.cli.places import require_report_file
 from repvgg_onnx.cli.turns import alone
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.graph.fingerprint import fingerprint
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.save import write_bytes
+from repvgg_onnx.report.marks import DECISIONS
+from repvgg_onnx.stages import timed
 from repvgg_onnx.tuning import Tuning, autotune
 
-FORMAT = "repvgg-onnx decisions"
 FORMAT_VERSION = 1
 """Raised when a key changes its meaning or goes."""
 
@@ -33,15 +36,16 @@ def require_decisions_file(options: FuseOptions, output: Output, target: Path | 
         UsageError: their folder does not exist, or they would overwrite the model, the output or the report.
     """
     if options.autotune and options.decisions is not None:
-        require_folder(options.decisions)
-        require_distinct(options.decisions, options.model, target, *output.files)
+        protected = (options.model, *sides_of(options.model), target, *(file for _, file in output.files))
+        require_report_file("decisions", options.decisions, *protected)
 
 
 def measured(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Tuning | None:
     """What ``--autotune`` finds; None without it."""
     if not options.autotune:
         return None
-    with alone(), stage(f"Measuring doubtful folds, at most {options.autotune_seconds:g} s", quiet=output.quiet):
+    doing = f"Measuring doubtful folds, at most {options.autotune_seconds:g} s"
+    with alone(), stage(doing, quiet=output.quiet), timed("measure"):
         return autotune(
             options.model,
             max_constant_mb=options.max_constant_mb,
@@ -110,7 +114,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise CheckError(f"decisions file {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise CheckError(f"decisions file {path} is no JSON document: {error}") from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    if not isinstance(document, dict) or document.get("format") != DECISIONS:
         raise CheckError(f"{path} is no decisions file of this program")
     return document
 
@@ -140,7 +144,7 @@ def _document(tuning: Tuning, model: onnx.ModelProto, runtime: Runtime) -> dict[
     name, settings = provider_parts(arguments["provider"])
     conditions = {"provider": name, "provider_options": settings, "threads": arguments["threads"]}
     return {
-        "format": FORMAT,
+        "format": DECISIONS,
         "format_version": FORMAT_VERSION,
         "tool_version": __version__,
         "model": {"sha256": fingerprint(model)},

@@ -10,12 +10,13 @@ import onnx
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe, sides_of
 from repvgg_onnx.cli.options import FuseOptions, Output
-from repvgg_onnx.cli.output import require_clean_stdout, require_distinct, require_folder
+from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder
 from repvgg_onnx.fleet import beside
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model
 from repvgg_onnx.graph.storage.staging import Staging, staging, tidy
 from repvgg_onnx.report.model import ModelFile
+from repvgg_onnx.stages import timed
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,45 @@ def target_of(options: FuseOptions, output: Output) -> Path | None:
     target = options.output or beside(options.model)
     require_distinct(target, options.model, *sides_of(options.model))
     return target
+
+
+class Drafts:
+    """What is to stand at a target: one draft at a time, gone in the end unless it was committed.
+
+    Args:
+        target: the file to write, if any.
+        stack: closes the draft in the end.
+    """
+
+    def __init__(self, target: Path | None, stack: ExitStack) -> None:
+        self._target, self._stack = target, stack
+        self._model: onnx.ModelProto | None = None
+        self._draft: Draft | None = None
+
+    @classmethod
+    @contextmanager
+    def open(cls, target: Path | None) -> Iterator["Drafts"]:
+        """Drafts of a file, inside the block."""
+        with ExitStack() as stack:
+            yield cls(target, stack)
+
+    def draft(self, model: onnx.ModelProto | None, source: ModelFile, opened: OpenModel) -> Draft | None:
+        """The draft of a model, in the place of the one before; the arguments and the errors are those of ``drafted``.
+
+        A model that stands as the draft already is not written again.
+        """
+        if self._draft is None or model is None or model is not self._model:
+            self._stack.close()
+            with timed("write"):
+                self._draft = self._stack.enter_context(drafted(model, source, opened, self._target))
+            self._model = model
+        return self._draft
+
+    def file(self, model: onnx.ModelProto, source: ModelFile, opened: OpenModel) -> Path:
+        """The file of a model's draft; there must be a target."""
+        draft = self.draft(model, source, opened)
+        assert draft is not None  # something is written, to another place than the input or over it
+        return draft.file
 
 
 @contextmanager

@@ -26,8 +26,8 @@ _REPORT = "If the model is right and common, please report it."
 
 CODES: dict[str, Code] = {
     "auto-pad-dynamic": Code(
-        "The pads follow from auto_pad or output_shape and from an input size that is not fixed in the model, so "
-        "they differ from run to run.",
+        "The pads follow from auto_pad or output_shape and from an input size that is not fixed in the model, so they "
+        "differ from run to run. Gains, offsets and matrices of the channels fold all the same; other kernels do not.",
         "Export with fixed spatial sizes, or with explicit pads.",
     ),
     "bad-attribute": Code(
@@ -152,6 +152,11 @@ CODES: dict[str, Code] = {
     ),
     "rank-grows": Code(
         "A constant has more axes than the value, so that the result has more as well.",
+        _NONE,
+    ),
+    "reshaped": Code(
+        "A Reshape, Flatten or Squeeze merges or splits the channels, or what follows it is no gain and no offset per "
+        "channel.",
         _NONE,
     ),
     "shared": Code(

@@ -12,6 +12,7 @@ import onnx
 
 from repvgg_onnx import __version__
 from repvgg_onnx.fusion.fold import Folded
+from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.regions import Plan
 from repvgg_onnx.fusion.results import PROVENANCE, Member, Region
 from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
@@ -74,7 +75,7 @@ def _note_members(node: onnx.NodeProto, plan: Plan) -> None:
 def _main_member(plan: Plan) -> NodeView:
     """The removed member with the largest kernel, whose name the new node takes over."""
     removed = [node for node in plan.members if node.index in plan.removed]
-    return max(removed, key=lambda node: (node.kernel_size, node.index))
+    return max(removed, key=lambda node: (LIFTERS[node.op_type].weighs, node.kernel_size, node.index))
 
 
 def region_of(plan: Plan, name: str) -> Region:
@@ -91,7 +92,7 @@ def region_of(plan: Plan, name: str) -> Region:
         c_out=geometry.c_out,
         kernel_shape=geometry.kernel_shape,
         strides=geometry.strides,
-        pads=geometry.pads,
+        pads=() if geometry.has_unknown_pads else geometry.pads,
         dilations=geometry.dilations,
         group=plan.form.group,
         cost_before=plan.before,

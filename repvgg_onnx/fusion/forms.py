@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repvgg_onnx.fusion.results import Cost
+from repvgg_onnx.fusion.tail import Step
 from repvgg_onnx.fusion.value import Frame, Value
 
 
@@ -18,6 +19,7 @@ class Form:
         before: perm of a Transpose of the root; None where the axes stand right.
         after: perm of a Transpose that makes the sink; None where the axes stand right.
         adds: whether an Add of a term that differs by position follows.
+        steps: changes of shape that follow, each one node.
     """
 
     op_type: str
@@ -25,25 +27,27 @@ class Form:
     before: tuple[int, ...] | None
     after: tuple[int, ...] | None
     adds: bool = False
+    steps: tuple[Step, ...] = ()
 
     def count(self, value: Value) -> int:
         """Number of nodes that the form of a value has."""
         adds = self.adds or (self.op_type == "MatMul" and value.conv.has_bias)
-        return 1 + (self.before is not None) + (self.after is not None) + adds
+        return 1 + (self.before is not None) + (self.after is not None) + adds + len(self.steps)
 
 
 def form_of(frame: Frame, value: Value) -> Form:
     """The cheapest form: MatMul where the channels come last and the map is pointwise, else Conv or Gemm."""
     geometry = value.conv.geometry
-    if geometry.is_pointwise and value.rank > 2 and frame.axes[-1] == 1 and value.field is None:
-        return Form("MatMul", 1, None, _perm(frame.axes, value.axes))
-    first = tuple(range(value.rank))
-    before, after = _perm(frame.axes, first), _perm(first, value.axes)
-    if value.rank == 2:
-        return Form("Gemm", 1, before, after)
-    return Form(
-        "ConvTranspose" if geometry.transposed else "Conv", geometry.group, before, after, value.field is not None
-    )
+    rank, axes = len(value.map_axes), value.map_axes
+    steps = () if value.tail is None else value.tail.steps
+    if geometry.is_pointwise and rank > 2 and frame.axes[-1] == 1 and value.field is None:
+        return Form("MatMul", 1, None, _perm(frame.axes, axes), steps=steps)
+    first = tuple(range(rank))
+    before, after = _perm(frame.axes, first), _perm(first, axes)
+    if rank == 2:
+        return Form("Gemm", 1, before, after, steps=steps)
+    op_type = "ConvTranspose" if geometry.transposed else "Conv"
+    return Form(op_type, geometry.group, before, after, value.field is not None, steps)
 
 
 def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int) -> Cost:
@@ -63,6 +67,7 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
     moved += 2 * inputs * (form.before is not None) + 2 * outputs * (form.after is not None)
     if form.op_type == "MatMul":
         moved += 2 * outputs if value.conv.has_bias else -geometry.c_out
+    moved += sum(2 * outputs + len(step.shape or ()) for step in form.steps)
     if value.field is not None:
         moved += 2 * outputs + geometry.c_out * math.prod(value.field.size)
     return Cost(positions * kernel, moved * width)

@@ -9,6 +9,7 @@ from repvgg_onnx.fusion.forms import Form, cost_of_form, form_of
 from repvgg_onnx.fusion.leading import free_arithmetic
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import PROVENANCE, Cost, Refusal
+from repvgg_onnx.fusion.tail import CHANGES_OF_SHAPE
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.fusion.walk import Candidate, walk
 from repvgg_onnx.graph.view import GraphView, NodeView
@@ -114,27 +115,32 @@ def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Pl
     operators is none, even if sizes that contradict each other make it look cheaper: it would be folded for ever.
     """
     members = tuple(graph.nodes[index] for index in sorted(candidate.members))
-    feeding = _feeding(graph, members)
+    feeding = _feeding(graph, members, candidate.value)
     if (len(members) < 2 and not feeding) or not any(LIFTERS[node.op_type].weighs for node in members):
         return None
     if any(graph.readers.get(name) or graph.is_output(name) for name in members[-1].outputs if name != sink):
         return None
     value = candidate.value
+    if value.tail is not None and members[-1].proto is value.tail.steps[-1].proto:
+        return None  # the region without its last change of shape is the same
     removed = _removable(graph, [*feeding, *members])
     free = {node.index for node in free_arithmetic(graph, frame.root, members)}
     before = cost_of_nodes(graph.nodes[index] for index in removed - free)
     form = form_of(frame, value)
-    if not _makes_progress(graph, members, removed, form.count(value)) or not _can_write(graph, form):
+    if not _makes_progress(members, removed, form, form.count(value)) or not _can_write(graph, form):
         return None
     after = cost_of_form(form, value, elements(graph, frame.root), elements(graph, sink), width(graph, sink))
     return Plan(frame, sink, value, form, members, removed, before, after)
 
 
-def _makes_progress(graph: GraphView, members: Sequence[NodeView], removed: Collection[int], count: int) -> bool:
+def _makes_progress(members: Sequence[NodeView], removed: Collection[int], form: Form, count: int) -> bool:
     """Whether fewer nodes are left, or a kernel is folded that was not; so that repeating the search comes to an end.
 
-    Costs alone do not see to that: where sizes are unknown they are guesses.
+    Costs alone do not see to that: where sizes are unknown they are guesses. To write changes of shape behind the
+    kernel instead of before it is no gain of its own.
     """
+    if form.steps and sum(node.op_type not in CHANGES_OF_SHAPE for node in members) < 2:
+        return False
     kernels = [node for node in members if LIFTERS[node.op_type].weighs]
     return count < len(removed) or not all(_is_emitted(node) for node in kernels)
 
@@ -148,10 +154,15 @@ def _can_write(graph: GraphView, form: Form) -> bool:
     return graph.opset >= 7 or form.op_type in ("Conv", "ConvTranspose")
 
 
-def _feeding(graph: GraphView, members: Sequence[NodeView]) -> list[NodeView]:
-    """Nodes that compute constants of the members from other constants."""
+def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:
+    """Nodes that compute constants of the members from other constants, or a shape that is not asked for any more."""
     names = (node.inputs[index] for node in members for index in range(len(node.inputs)) if node.is_constant(index))
-    return [graph.nodes[index] for index in graph.constants.expression_nodes(names)]
+    constant = graph.constants.expression_nodes(names)
+    asked = set() if value.tail is None else value.tail.computed_shapes
+    shapes = (graph.makers.get(node.inputs[1]) for node in members if node.op_type == "Reshape" and node.has_input(1))
+    found = {node.index for node in shapes if node is not None and node.op_type == "Shape"}
+    unasked = {index for index in found if not asked & set(graph.nodes[index].outputs)}
+    return [graph.nodes[index] for index in constant | unasked]
 
 
 def _removable(graph: GraphView, nodes: Sequence[NodeView]) -> frozenset[int]:
@@ -225,8 +236,10 @@ def _declined(plans: Sequence[Plan], groups: Sequence[Group]) -> list[Plan]:
 
 def _reason(graph: GraphView, plan: Plan) -> Refusal:
     name = plan.members[-1].name
+    inside = {node.index for node in plan.members}
     for node in plan.members:
-        if node.index not in plan.removed:
+        needed = any(graph.is_output(each) or set(graph.readers.get(each, ())) - inside for each in node.outputs)
+        if node.index not in plan.removed and needed:
             return Refusal(*_kept_reason(graph, node, name))
     sentence = (
         f"its {len(plan.members)} nodes cost {plan.before.macs:,} multiply-adds and {plan.before.bytes:,} bytes, "

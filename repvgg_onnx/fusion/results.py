@@ -71,7 +71,7 @@ class Region:
         c_out: output channels.
         kernel_shape: spatial shape of the kernel, empty for a Gemm or MatMul.
         strides: one per spatial axis.
-        pads: ONNX order, all begins and then all ends.
+        pads: ONNX order, all begins and then all ends; empty where they follow from sizes at run time.
         dilations: one per spatial axis.
         group: number of groups.
         cost_before: cost of the nodes that the fold removes.

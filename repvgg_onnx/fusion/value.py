@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError, LiftError
 from repvgg_onnx.field import Field, convolve, padded_size, require_small, uniform
+from repvgg_onnx.fusion.tail import Tail
 from repvgg_onnx.geometry import Size
 from repvgg_onnx.kernels import Array
 
@@ -36,15 +37,17 @@ class Value:
 
     Attributes:
         conv: the map, on channels-first axes.
-        axes: for each axis of this tensor its meaning, as in Frame.
+        axes: for each axis of this tensor its meaning, as in Frame, or MIXED behind a change of shape.
         terms: what has been summed so far, in words, for the report.
         field: what is added to the map's result, besides its bias; None for nothing.
+        tail: changes of shape after the map; None for none.
     """
 
     conv: AffineConv
     axes: tuple[int, ...]
     terms: tuple[str, ...] = IDENTITY
     field: Field | None = None
+    tail: Tail | None = None
 
     @property
     def channels(self) -> int:
@@ -55,6 +58,11 @@ class Value:
     def rank(self) -> int:
         """Number of axes of this tensor."""
         return len(self.axes)
+
+    @property
+    def map_axes(self) -> tuple[int, ...]:
+        """Meaning of the axes of the map's own result, before any change of shape."""
+        return self.axes if self.tail is None else self.tail.map_axes
 
     @property
     def is_channels_first(self) -> bool:
@@ -87,15 +95,18 @@ class Value:
 
         Raises:
             GeometryError: there is no exact composition.
+            LiftError: the map changes the number of channels, and a change of shape before it names that number.
         """
+        if self.tail is not None and self.tail.names_channels and outer.geometry.c_out != self.channels:
+            raise LiftError("reshaped", f"a Reshape before it asks for {self.channels} channels")
         size = self._size(sizes)
         try:
             if self.field is None:
                 return self._stepped(outer.compose(self.conv), step)
         except GeometryError as error:
-            if error.code != "border-bias" or size is None:
+            if error.code != "border-bias" or size is None or outer.geometry.has_unknown_pads:
                 raise
-        if size is None:
+        if outer.geometry.has_unknown_pads or size is None:
             raise GeometryError("sizes-unknown", "a term that differs by position needs a fixed input size")
         linear = outer.compose(self.conv.without_bias())
         outputs = tuple(length or 0 for length in outer.geometry.output_size(size))
@@ -200,7 +211,7 @@ def sum_values(values: Sequence[Value], sizes: Size) -> Value:
         sizes: spatial sizes of the root as far as they are known.
 
     Raises:
-        LiftError: the values have their axes in different orders.
+        LiftError: the values have their axes in different orders, or changed their shapes differently.
         GeometryError: the maps have no exact sum.
     """
     first, *others = values
@@ -238,3 +249,5 @@ def stack_values(values: Sequence[Value], sizes: Size) -> Value:
 def _require_one_order(values: Sequence[Value]) -> None:
     if any(value.axes != values[0].axes for value in values):
         raise LiftError("layout", "the branches have their axes in different orders")
+    if any(value.tail != values[0].tail for value in values):
+        raise LiftError("reshaped", "the branches change their shapes differently")

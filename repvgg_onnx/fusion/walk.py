@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError, LiftError
+from repvgg_onnx.fusion.demands import demanded_shapes
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import Refusal
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
@@ -45,15 +46,17 @@ class Walk:
     Attributes:
         candidates: for each tensor that a lifted node makes, its maps by frame.
         refusals: why nodes were not lifted, in graph order.
+        asked: shapes of tensors as far as the weights of their readers tell.
     """
 
     candidates: dict[str, dict[Frame, Candidate]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    asked: Mapping[str, Shape] = field(default_factory=dict)
 
 
 def walk(graph: GraphView) -> Walk:
     """Asks each node, in order, whether its inputs are affine in one root and whether it keeps them so."""
-    found = Walk()
+    found = Walk(asked=demanded_shapes(graph))
     for node in graph.nodes:
         if node.op_type in LIFTERS and node.outputs and node.outputs[0] not in graph.constants:
             _visit(node, found)
@@ -97,6 +100,8 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
     operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
+    if not entry.reshapes and any(operand is not None and operand.tail is not None for operand in operands):
+        raise LiftError("reshaped", f"{node.op_type} reads a value whose shape was changed after the last kernel")
     made = entry.lift(node, operands, frame)
     types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
     if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
@@ -113,17 +118,15 @@ def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]
     """An input as a map of earlier tensors, and as itself."""
     tensor = node.inputs[index]
     readings = dict(found.candidates.get(tensor, {}))
-    for value, frame in _as_itself(node, index):
+    for value, frame in _as_itself(node, index, found.asked):
         readings[frame] = Candidate(value, frozenset())
     return readings
 
 
-def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
+def _as_itself(node: NodeView, index: int, asked: Mapping[str, Shape]) -> Sequence[tuple[Value, Frame]]:
     """The input as a root, its channels read as the second axis and, from three axes on, as the last."""
     tensor = node.inputs[index]
-    shape = node.graph.annotated(tensor)
-    if shape is None or (len(shape) > 1 and shape[1] is None):
-        shape = _needed_shape(node) or shape
+    shape = asked.get(tensor, node.graph.annotated(tensor))
     known = node.graph.shape(tensor) or (None,) * len(shape or ())
     if shape is None or len(shape) < 2 or len(known) != len(shape):
         return ()
@@ -139,14 +142,6 @@ def _as_itself(node: NodeView, index: int) -> Sequence[tuple[Value, Frame]]:
             value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
             made.append((value, Frame(tensor, axes, sizes)))
     return made
-
-
-def _needed_shape(node: NodeView) -> Shape | None:
-    """The shape that a convolution's weights ask of its input, as far as they do."""
-    if node.op_type != "Conv" or not node.is_constant(1):
-        return None
-    dims = node.constant_shape(1)
-    return (None, dims[1] * int(node.attributes.get("group", 1)), *(None,) * (len(dims) - 2)) if len(dims) > 1 else None
 
 
 def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
@@ -10,6 +11,7 @@ from onnx import helper, numpy_helper
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import Form
 from repvgg_onnx.fusion.lifters.convolution import swap_channels
+from repvgg_onnx.fusion.tail import Step
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.storage.files import SMALLEST_KEPT, TensorFiles
 
@@ -77,15 +79,33 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
     if form.before:
         source = writer.fresh(f"{sink}.channels_first")
         nodes.append(helper.make_node("Transpose", [root], [source], perm=form.before))
-    target = sink if not form.after else writer.fresh(f"{sink}.result")
+    end = sink if not form.steps else writer.fresh(f"{sink}.reshaped")
+    target = end if not form.after else writer.fresh(f"{sink}.result")
     result = target if folded.field is None else writer.fresh(f"{sink}.linear")
     made = _OPERATORS[form.op_type](writer, folded, source, result, sink)
     nodes += made
     if folded.field is not None:
         nodes.append(helper.make_node("Add", [result, writer.add(f"{sink}.field", folded.field)], [target]))
     if form.after:
-        nodes.append(helper.make_node("Transpose", [target], [sink], perm=form.after))
+        nodes.append(helper.make_node("Transpose", [target], [end], perm=form.after))
+    for number, step in enumerate(form.steps, 1):
+        after = sink if number == len(form.steps) else writer.fresh(f"{sink}.reshaped")
+        nodes.append(_step(writer, step, end, after, sink))
+        end = after
     return Written([*writer.take_constants(), *nodes], made[0])
+
+
+def _step(writer: Writer, step: Step, source: str, target: str, stem: str) -> onnx.NodeProto:
+    """The node of a change of shape, between other tensors."""
+    node = onnx.NodeProto()
+    node.CopyFrom(step.proto)
+    del node.input[:], node.output[:]
+    node.input.append(source)
+    if step.shape is not None:
+        computed = isinstance(step.shape, str)
+        node.input.append(step.shape if computed else writer.add(f"{stem}.shape", np.asarray(step.shape, np.int64)))
+    node.output.append(target)
+    return node
 
 
 def _conv(writer: Writer, folded: Folded, source: str, target: str, stem: str) -> list[onnx.NodeProto]:
@@ -119,13 +139,20 @@ def _matmul(writer: Writer, folded: Folded, source: str, target: str, stem: str)
 
 
 def _conv_attributes(geometry: Geometry) -> dict[str, Any]:
-    return {
+    attributes: dict[str, Any] = {
         "dilations": geometry.dilations,
         "group": geometry.group,
         "kernel_shape": geometry.kernel_shape,
         "pads": geometry.pads,
         "strides": geometry.strides,
     }
+    if geometry.has_unknown_pads:
+        del attributes["pads"]
+    if geometry.auto_pad:
+        attributes["auto_pad"] = geometry.auto_pad
+    if geometry.output_shape:
+        attributes["output_shape"] = geometry.output_shape
+    return attributes
 
 
 _OPERATORS = {"Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul}

@@ -1,28 +1,91 @@
 """What a user may ask to take for granted before anything is searched; each rewrite says what it did."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, MutableSequence, Sequence
+from operator import attrgetter
+from typing import Any
 
+import numpy as np
 import onnx
 
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, standard_opset
+from repvgg_onnx.errors import CheckError, ModelError
+from repvgg_onnx.graph.bodies import nested_bodies, read_names, reads_of, subgraphs
+from repvgg_onnx.graph.constants import Constants
+from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE, STANDARD_DOMAINS, standard_opset
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
-def assume_inference(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The model with every BatchNormalization and Dropout in inference mode, and what was rewritten.
+def assume_inference(model: onnx.ModelProto, *, placeholders: bool) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The model with every BatchNormalization and Dropout in inference mode, and what was rewritten and what not.
 
-    A node whose further outputs (running statistics, a mask) are read stays as it is.
+    A node whose further outputs (running statistics, a mask) are read stays as it is. So does a BatchNormalization with
+    mean 0 and variance 1 in every channel, unless ``placeholders`` says otherwise: nobody has trained these, and what
+    computes with the statistics of its input, such as an InstanceNorm that was exported so, means to.
 
     Args:
-        model: not changed; returned as it is where nothing is in training mode.
+        model: not changed; returned as it is where nothing is rewritten.
+        placeholders: whether statistics that were never trained are meant as well.
     """
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    opset = standard_opset(model.opset_import)
-    names = [node.name or node.output[0] for graph in _graphs(copied.graph) for node in _to_inference(graph, opset)]
-    if not names:
+    fixed = model.ir_version < FIRST_OVERRIDABLE
+    constants = Constants(copied.graph, model.opset_import, {}, fixed=fixed)
+    rewritten: list[str] = []
+    kept: list[str] = []
+    for node, known in _training_nodes(copied.graph, standard_opset(model.opset_import), constants):
+        name = node.name or node.output[0]
+        if not placeholders and _has_placeholders(node, known):
+            kept.append(name)
+        else:
+            _to_inference(node)
+            rewritten.append(name)
+    notes = [f"{len(rewritten)} training-mode nodes were taken to be in inference mode: {_some(rewritten)}"]
+    left = (
+        f"{len(kept)} training-mode BatchNormalization nodes were kept: all their statistics are placeholders, mean 0"
+    )
+    notes.append(f"{left} and variance 1, as of an InstanceNorm; --assume-placeholders takes them too: {_some(kept)}")
+    said = tuple(note for note, names in zip(notes, (rewritten, kept), strict=True) if names)
+    return (copied if rewritten else model), said
+
+
+def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The model with these outputs alone and what they need, inputs among it, and what was left out.
+
+    Args:
+        model: not changed; returned as it is where all its outputs are named.
+        names: outputs to keep, in any order; the model's order stays.
+
+    Raises:
+        CheckError: the model has no such output.
+    """
+    known = [value.name for value in model.graph.output]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise CheckError(f"the model has no output {unknown[0]!r}: its outputs are {', '.join(map(repr, known))}")
+    left = [name for name in known if name not in names]
+    if not left:
         return model, ()
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return copied, (f"{len(names)} training-mode nodes were taken to be in inference mode: {shown}",)
+    needed = {name for name in known if name in names}
+    nodes = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            nodes.append(node)
+            needed.update(filter(None, reads_of(node)))
+    reduced = onnx.ModelProto()
+    reduced.CopyFrom(model)
+    graph = reduced.graph
+    del graph.node[:]
+    graph.node.extend(reversed(nodes))
+    made = needed.union(*(node.output for node in nodes))
+    _keep(graph.output, {value.name for value in graph.output} - set(left))
+    for values in (graph.input, graph.initializer, graph.value_info):
+        _keep(values, made)
+    _keep(graph.sparse_initializer, made, lambda sparse: sparse.values.name)
+    _keep(graph.quantization_annotation, made, lambda annotation: annotation.tensor_name)
+    gone = len(model.graph.node) - len(nodes)
+    note = f"{len(left)} of {len(known)} outputs and the {gone} nodes that only they need were left out: {_some(left)}"
+    inputs = [value.name for value in model.graph.input if value.name not in made | _stored_names(model)]
+    return reduced, (note, *([f"inputs that nothing needs any more: {_some(inputs)}"] if inputs else ()))
 
 
 def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -31,8 +94,7 @@ def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
     Args:
         model: not changed; returned as it is where no input has an initializer.
     """
-    stored = {tensor.name for tensor in model.graph.initializer}
-    stored |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    stored = _stored_names(model)
     kept = [value for value in model.graph.input if value.name not in stored]
     frozen = len(model.graph.input) - len(kept)
     if not frozen:
@@ -45,19 +107,79 @@ def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
     return copied, (f"{frozen} inputs with initializers were frozen and are no inputs any more",)
 
 
-def _to_inference(graph: onnx.GraphProto, opset: int) -> Iterator[onnx.NodeProto]:
-    """Rewrites the nodes of one graph, and yields those that were in training mode."""
+def overridable_convolutions(model: onnx.ModelProto) -> tuple[int, int]:
+    """How many convolutions have weights that a caller may replace, and how many there are, in subgraphs too."""
+    weights = overridable_names(model)
+    nodes = (node for body, _ in nested_bodies(model.graph) for node in body.node)
+    convolutions = [node for node in nodes if node.op_type in _CONVOLUTIONS and node.domain in STANDARD_DOMAINS]
+    return sum(node.input[1] in weights for node in convolutions if len(node.input) > 1), len(convolutions)
+
+
+def overridable_names(model: onnx.ModelProto) -> frozenset[str]:
+    """Initializers that a caller may replace, since they are inputs as well; before IR version 4 there are none."""
+    if model.ir_version < FIRST_OVERRIDABLE:
+        return frozenset()
+    return frozenset(value.name for value in model.graph.input) & _stored_names(model)
+
+
+def fixed_initializers(model: onnx.ModelProto) -> frozenset[str]:
+    """Initializers of IR versions below 4 that something reads; they stand among the inputs by form only."""
+    if model.ir_version >= FIRST_OVERRIDABLE:
+        return frozenset()
+    return frozenset(_stored_names(model) & set(read_names(model.graph)))
+
+
+def drop_unread(model: onnx.ModelProto, initializers: frozenset[str]) -> None:
+    """Those of these initializers that nothing reads any more are gone, also from the list of inputs.
+
+    Source: onnxruntime names no initializer as an input before IR version 4, and an input that has lost its
+        initializer would become one that has to be fed.
+
+    Args:
+        model: changed in place.
+        initializers: what something read before.
+    """
+    unread = initializers - set(read_names(model.graph)) if initializers else initializers
+    for container in (model.graph.input, model.graph.initializer) if unread else ():
+        _keep(container, {item.name for item in container} - unread)
+
+
+def _stored_names(model: onnx.ModelProto) -> set[str]:
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return stored | {tensor.values.name for tensor in model.graph.sparse_initializer}
+
+
+def _training_nodes(
+    graph: onnx.GraphProto, opset: int, constants: Constants
+) -> Iterator[tuple[onnx.NodeProto, Constants]]:
+    """The nodes in training mode whose further outputs nothing reads, each with the constants that it sees."""
     used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     for node in graph.node:
-        if node.domain not in STANDARD_DOMAINS or any(name in used for name in node.output[1:]):
-            continue
-        if node.op_type == "BatchNormalization" and _is_training(node):
-            _keep_attributes(node, {"training_mode"})
-            del node.output[1:]
-            yield node
-        elif node.op_type == "Dropout" and opset >= 12 and len(node.input) == 3 and node.input[2]:
-            del node.input[2:]
-            yield node
+        if node.domain in STANDARD_DOMAINS and not any(name in used for name in node.output[1:]):
+            dropout = node.op_type == "Dropout" and opset >= 12 and len(node.input) == 3 and node.input[2]
+            if dropout or (node.op_type == "BatchNormalization" and _is_training(node)):
+                yield node, constants
+        for inner in subgraphs(node):
+            yield from _training_nodes(inner, opset, Constants(inner, constants.opset_imports, {}, constants))
+
+
+def _to_inference(node: onnx.NodeProto) -> None:
+    if node.op_type == "Dropout":
+        del node.input[2:]
+        return
+    _keep_attributes(node, {"training_mode"})
+    del node.output[1:]
+
+
+def _has_placeholders(node: onnx.NodeProto, constants: Constants) -> bool:
+    """Whether all statistics of a BatchNormalization are what they are before any training."""
+    if node.op_type != "BatchNormalization" or len(node.input) < 5:
+        return False
+    try:
+        mean, var = (constants.value(name) for name in node.input[3:5])
+    except ModelError:  # large, and still in a file
+        return False
+    return mean is not None and var is not None and bool(np.all(mean == 0)) and bool(np.all(var == 1))
 
 
 def _is_training(node: onnx.NodeProto) -> bool:
@@ -71,9 +193,12 @@ def _keep_attributes(node: onnx.NodeProto, without: set[str]) -> None:
     node.attribute.extend(kept)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
+def _keep(
+    container: MutableSequence[Any], names: Collection[str], name_of: Callable[[Any], str] = attrgetter("name")
+) -> None:
+    for index in reversed([index for index, item in enumerate(container) if name_of(item) not in names]):
+        del container[index]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

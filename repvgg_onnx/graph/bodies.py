@@ -32,15 +32,19 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names of all tensors that a node reads, also from within its subgraphs; some more than once."""
-    waiting = [node]
-    while waiting:
-        current = waiting.pop()
-        yield from (name for name in current.input if name)
-        for body in subgraphs(current):
-            waiting += body.node
+def read_names(root: Body) -> Iterator[str]:
+    """Names that the nodes of a body and of the graphs in it read, and those of all outputs of graphs."""
+    for body, _ in nested_bodies(root):
+        yield from (name for node in body.node for name in node.input if name)
+        if isinstance(body, onnx.GraphProto):
             yield from (value.name for value in body.output)
+
+
+def reads_of(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node and the graphs in it read, what those graphs make themselves too."""
+    yield from (name for name in node.input if name)
+    for inner in subgraphs(node):
+        yield from read_names(inner)
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -31,6 +31,7 @@ class Constants:
         outer: constants of the graph around a subgraph.
         budget: bytes that may be computed.
         files: where the initializers are that the model only refers to; None where it holds them all.
+        fixed: whether initializers are constants even if they are graph inputs, as before IR version 4.
     """
 
     graph: onnx.GraphProto
@@ -39,6 +40,7 @@ class Constants:
     outer: "Constants | None" = None
     budget: Budget = field(default_factory=Budget)
     files: TensorFiles | None = None
+    fixed: bool = False
     _initializers: dict[str, onnx.TensorProto] = field(init=False)
     _sparse: dict[str, onnx.SparseTensorProto] = field(init=False)
     _overridable: frozenset[str] = field(init=False)
@@ -51,7 +53,7 @@ class Constants:
         self._own = frozenset((*(value.name for value in self.graph.input), *outputs))
         self._initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self._sparse = {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
-        self._overridable = frozenset(value.name for value in self.graph.input)
+        self._overridable = frozenset() if self.fixed else frozenset(value.name for value in self.graph.input)
         self._expressions = {}
         for index, node in enumerate(self.graph.node):
             if self._is_expression(node):

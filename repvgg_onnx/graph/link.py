@@ -10,7 +10,13 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
 from repvgg_onnx.graph.constants import Constants
-from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, standard_opset, tensor_types
+from repvgg_onnx.graph.normalize import (
+    FIRST_OVERRIDABLE,
+    TensorType,
+    infer_skeleton,
+    standard_opset,
+    tensor_types,
+)
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 
@@ -22,6 +28,7 @@ class _Common:
     opset_imports: Sequence[onnx.OperatorSetIdProto]
     budget: Budget
     files: TensorFiles | None
+    fixed: bool
 
 
 def view_model(
@@ -49,7 +56,8 @@ def view_model(
         linked = gs.import_onnx(skeleton)
     except Exception as error:  # the library raises whatever its parsing meets
         raise ModelError(f"its graph cannot be read: {error}") from error
-    common = _Common(model.opset_import, budget_of(model, max_constant_mb), files)
+    fixed = model.ir_version < FIRST_OVERRIDABLE
+    common = _Common(model.opset_import, budget_of(model, max_constant_mb), files, fixed)
     return _view(model.graph, skeleton.graph, sized.graph, linked, common)
 
 
@@ -66,7 +74,13 @@ def _view(
     types = _visible(outer.types if outer else {}, own) | tensor_types(skeleton)
     sizes = _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
     constants = Constants(
-        proto, common.opset_imports, types, outer.constants if outer else None, common.budget, common.files
+        proto,
+        common.opset_imports,
+        types,
+        outer.constants if outer else None,
+        common.budget,
+        common.files,
+        fixed=common.fixed and outer is None,
     )
     whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), linked, outer)
     inner = [

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import tensors_of
 from repvgg_onnx.graph.limits import check_indices, check_limits
+from repvgg_onnx.graph.order import sort_nodes, unsorted_graphs
 from repvgg_onnx.graph.storage.external import resolve_all
 from repvgg_onnx.graph.storage.fields import check_fields
 from repvgg_onnx.graph.storage.files import TensorFiles
@@ -43,10 +44,11 @@ class OpenModel:
 
 
 def load_model(source: ModelLike) -> onnx.ModelProto:
-    """The model, with every external tensor loaded.
+    """The model, with every external tensor loaded and its nodes in an order in which they can run.
 
     Args:
-        source: a file, the bytes of one, or a model, which is returned as it is.
+        source: a file, the bytes of one, or a model, which is not changed, and returned as it is unless a node of it
+            stands before one that it needs.
 
     Raises:
         ModelError: the source is missing, is no ONNX model, is newer than the installed onnx, declares more than it
@@ -57,7 +59,7 @@ def load_model(source: ModelLike) -> onnx.ModelProto:
         _check(model)
         if has_external_data(model):
             raise ModelError("keeps tensors in side files, which only the path of the model leads to")
-        return model
+        return _sorted(model, owned=model is not source)
     opened = open_model(source)
     opened.files.load_all(opened.model)
     return opened.model
@@ -76,7 +78,7 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
         model = _parse(slim.data)
         if sum(map(is_external, tensors_of(model))) == slim.taken:
             _check(model)
-            return OpenModel(path, model, TensorFiles(path.parent, content))
+            return OpenModel(path, _sorted(model, owned=True), TensorFiles(path.parent, content))
     model = _parse(bytes(content))
     _check(model)
     files = TensorFiles(path.parent)
@@ -87,7 +89,7 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
             files.load(tensor)
     if len(outside) > initializers:
         check_indices(model)
-    return OpenModel(path, model, files, frozenset(place.path for _, place in outside))
+    return OpenModel(path, _sorted(model, owned=True), files, frozenset(place.path for _, place in outside))
 
 
 def has_external_data(source: ModelLike) -> bool:
@@ -120,6 +122,18 @@ def _map(path: Path) -> memoryview:
 def _check(model: onnx.ModelProto) -> None:
     _check_versions(model)
     check_limits(model)
+
+
+def _sorted(model: onnx.ModelProto, *, owned: bool) -> onnx.ModelProto:
+    """The model with its nodes in an order in which they can run; a copy if it is not ours to change."""
+    if unsorted_graphs(model):
+        if not owned:
+            copied = onnx.ModelProto()
+            copied.CopyFrom(model)
+            model = copied
+        for graph in unsorted_graphs(model):
+            sort_nodes(graph)
+    return model
 
 
 def _parse(data: bytes) -> onnx.ModelProto:

@@ -2,18 +2,36 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeAlias
 
 import onnx
 from onnx import inliner
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.bodies import nested_bodies
 from repvgg_onnx.graph.limits import callees_first
 from repvgg_onnx.graph.storage.tensors import is_external
 
 Shape: TypeAlias = tuple[int | None, ...]
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+# The domains that onnxruntime has operators of; it takes its own version of one that a model does not import.
+RUNTIME_DOMAINS = frozenset(
+    {
+        "ai.onnx.ml",
+        "ai.onnx.preview",
+        "ai.onnx.preview.training",
+        "ai.onnx.training",
+        "com.microsoft",
+        "com.microsoft.dml",
+        "com.microsoft.experimental",
+        "com.microsoft.nchwc",
+        "com.ms.internal.nhwc",
+    }
+)
+FIRST_OVERRIDABLE = 4  # IR version; before it, every initializer is an input by form, and nobody can feed one
+FIRST_WITH_OPSETS = 3  # IR version; models before it have opset 1
 SMALL = 1024  # elements; larger initializers cannot be shapes, so type inference does without their data
 
 
@@ -113,6 +131,7 @@ def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tup
 
 
 def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without large initializers, and with everything that onnx's checker asks for and onnxruntime does not."""
     skeleton = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     skeleton.opset_import.extend(model.opset_import)
     for entry in skeleton.opset_import:
@@ -120,21 +139,29 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
             entry.domain = STANDARD_DOMAINS[0]
     skeleton.functions.extend(model.functions)
     graph = skeleton.graph
-    graph.name = model.graph.name or "graph"
-    for field in ("node", "input", "output", "value_info", "sparse_initializer"):
+    graph.name = model.graph.name
+    for field in ("node", "output", "sparse_initializer"):
         getattr(graph, field).extend(getattr(model.graph, field))
-    _use_short_domain(graph)
-    inputs = {value.name for value in model.graph.input}
+    graph.value_info.extend(value for value in model.graph.value_info if value.HasField("type"))
+    small = [tensor for tensor in model.graph.initializer if _elements(tensor) <= SMALL and not is_external(tensor)]
+    graph.initializer.extend(tensor for tensor in small if tensor.name)
+    fixed = {tensor.name for tensor in small} if model.ir_version < FIRST_OVERRIDABLE else frozenset()
+    graph.input.extend(value for value in model.graph.input if value.name not in fixed)
+    known = {value.name for value in (*graph.input, *graph.initializer)}
     for tensor in model.graph.initializer:
-        if _elements(tensor) <= SMALL and not is_external(tensor):
-            graph.initializer.append(tensor)
-        elif tensor.name not in inputs:
+        if tensor.name and tensor.name not in known:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    _use_short_domain(graph)
+    _name_graphs(graph)
+    _complete_imports(skeleton, model.ir_version)
     return skeleton
 
 
 def _check(skeleton: onnx.ModelProto) -> None:
-    """Has the graph checked by onnx, which asks for a shape that inputs and outputs need not have."""
+    """Has the graph checked by onnx, which asks for shapes, and for types of outputs, that need not be there."""
+    typeless = [value for value in skeleton.graph.output if not value.HasField("type")]
+    for value in typeless:
+        value.type.tensor_type.elem_type = onnx.TensorProto.UNDEFINED
     values = (*skeleton.graph.input, *skeleton.graph.output)
     shapeless = [value.type.tensor_type for value in values if _has_no_shape(value)]
     for tensor in shapeless:
@@ -142,6 +169,8 @@ def _check(skeleton: onnx.ModelProto) -> None:
     onnx.checker.check_model(skeleton)
     for tensor in shapeless:
         tensor.ClearField("shape")
+    for value in typeless:
+        value.ClearField("type")
 
 
 def _has_no_shape(value: onnx.ValueInfoProto) -> bool:
@@ -188,6 +217,29 @@ def _use_short_domain(graph: onnx.GraphProto) -> None:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 _use_short_domain(attribute.g)
+
+
+def _name_graphs(graph: onnx.GraphProto) -> None:
+    """Gives every graph a name, which it needs for nothing but the checker."""
+    for body, _ in nested_bodies(graph):
+        body.name = body.name or "graph"
+
+
+def _complete_imports(skeleton: onnx.ModelProto, ir_version: int) -> None:
+    """Imports what onnxruntime takes for imported: its own domains, and opset 1 before models could say theirs."""
+    imported = {entry.domain for entry in skeleton.opset_import}
+    if ir_version < FIRST_WITH_OPSETS and not imported:
+        skeleton.opset_import.add(domain="", version=1)
+    used = {node.domain for body, _ in nested_bodies(skeleton.graph) for node in body.node}
+    for domain in sorted((used & RUNTIME_DOMAINS) - imported):
+        skeleton.opset_import.add(domain=domain, version=_newest_version(domain))
+
+
+@cache
+def _newest_version(domain: str) -> int:
+    """The newest version of a domain that onnx knows; 1 of one that it does not know."""
+    schemas = onnx.defs.get_all_schemas_with_history()
+    return max((schema.since_version for schema in schemas if schema.domain == domain), default=1)
 
 
 def _elements(tensor: onnx.TensorProto) -> int:

@@ -41,12 +41,14 @@ class ConvGeometry:
         pads: ONNX order; what auto_pad stands for where it was given.
         dilations: one per spatial axis.
         group: number of groups.
+        auto_pad: the rule that the pads follow where they depend on a size that is not known, and are given as zeros.
     """
 
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
     group: int
+    auto_pad: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,8 +167,12 @@ class NodeView:
         shape = self.graph.constants.shape(self.inputs[1]) if self.is_constant(1) else None
         return 0 if shape is None else math.prod(shape)
 
-    def conv_geometry(self, kernel_shape: Sequence[int]) -> ConvGeometry:
+    def conv_geometry(self, kernel_shape: Sequence[int], *, unknown_pads: bool = False) -> ConvGeometry:
         """Strides, pads, dilations and group with ONNX's defaults filled in.
+
+        Args:
+            kernel_shape: what the attributes have to fit.
+            unknown_pads: whether the pads may depend on a size that is not known.
 
         Raises:
             LiftError: auto_pad depends on a size that is not known, or an attribute does not fit the kernel.
@@ -179,8 +185,13 @@ class NodeView:
             raise LiftError(
                 "bad-attribute", f"{self.op_type} has attributes that do not fit its {list(kernel_shape)} kernel"
             )
-        pads = self._pads(kernel_shape, strides, dilations)
-        return ConvGeometry(strides, pads, dilations, int(self.attributes.get("group", 1)))
+        group = int(self.attributes.get("group", 1))
+        try:
+            return ConvGeometry(strides, self._pads(kernel_shape, strides, dilations), dilations, group)
+        except LiftError as error:
+            if error.code != "auto-pad-dynamic" or not unknown_pads:
+                raise
+            return ConvGeometry(strides, (0,) * (2 * rank), dilations, group, self.attributes["auto_pad"].decode())
 
     def _pads(self, kernel_shape: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> tuple[int, ...]:
         mode = self.attributes.get("auto_pad", b"NOTSET").decode(errors="replace")
@@ -296,7 +307,7 @@ class GraphView:
 
 def _same_total(size: int | None, stride: int, span: int) -> int:
     """Pads of both ends that make the output ``ceil(size / stride)`` long. Source: ONNX specification, Conv."""
-    if stride == 1:
+    if stride == 1 or span == 0:
         return span
     if size is None:
         raise LiftError(

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from repvgg_onnx.checks.parity import OutputParity
 from repvgg_onnx.checks.regions import RegionParity
+from repvgg_onnx.report.findings import regions_found
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
+from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.run import Run, Verification
-from repvgg_onnx.report.summary import totals, verdict_of
+from repvgg_onnx.report.summary import achieved, totals, verdict_of
 from repvgg_onnx.report.terminal import difference, parity_failure
 from repvgg_onnx.report.units import names, plural, printable
 
@@ -105,15 +107,7 @@ def outcome_line(outcome: Outcome) -> str:
     report = outcome.report
     if outcome.error is not None or report is None:
         return outcome.error or verdict_of(outcome)
-    if not report.regions:
-        return "nothing to fold"
-    verb = "folded" if report.verdict is Verdict.FUSED else "to fold"
-    parts = [f"{plural(len(report.regions), 'region')} {verb}"]
-    if report.parity is not None:
-        parts.append("same outputs")
-    if report.latency is not None:
-        parts.append(report.latency.finding)
-    return ", ".join(parts)
+    return achieved(report)
 
 
 def outcome_cases(outcome: Outcome) -> Iterator[Case]:
@@ -140,9 +134,10 @@ def outcome_cases(outcome: Outcome) -> Iterator[Case]:
 def _regions(outcome: Outcome, report: FuseReport) -> Case:
     """Whether blocks that can be folded are about to ship."""
     nodes = tuple(region.name for region in report.regions)
-    found = f"{plural(len(nodes), 'region')} to fold: {names(nodes)}" if nodes else "nothing to fold"
+    found = f"{regions_found(report)}: {names(nodes)}" if nodes else regions_found(report)
     failed = report.verdict is Verdict.FOLDABLE and outcome.error is not None
     state = State.FAILED if failed else State.PASSED
+    found = f"{found}; {remedy(report)}" if failed else found
     return Case(outcome.path, "foldable regions", "foldable-region", state, found, nodes)
 
 

@@ -1,10 +1,11 @@
 """What was found in a model, as text: briefly for ``fuse``, in detail for ``inspect``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.report.groups import (
     RefusalGroup,
@@ -15,7 +16,7 @@ from repvgg_onnx.report.groups import (
     region_group,
 )
 from repvgg_onnx.report.layout import HEAD, QUIET, dim, grid, section, shortened
-from repvgg_onnx.report.model import FuseReport
+from repvgg_onnx.report.model import FuseReport, Verdict
 from repvgg_onnx.report.units import count, names, plural, printable, size
 
 Row = tuple[Text, Text]
@@ -23,8 +24,34 @@ Row = tuple[Text, Text]
 
 def title(report: FuseReport) -> Text:
     """The first line: what was found in which file."""
-    found = plural(len(report.regions), "region") + " to fold" if report.regions else "nothing to fold"
+    found = f"{regions_found(report)}{overridable_words(report)}"
     return Text.assemble((printable(report.before.path or "model"), HEAD), f": {found}")
+
+
+def regions_found(report: FuseReport) -> str:
+    """How many regions are folded, or could be.
+
+    Example: ``22 regions to fold`` before they are, ``22 regions folded`` afterwards.
+    """
+    if not report.regions:
+        return "nothing to fold"
+    return f"{plural(len(report.regions), 'region')} {'folded' if report.verdict is Verdict.FUSED else 'to fold'}"
+
+
+def overridable_words(report: FuseReport | None) -> str:
+    """What the first line adds where callers may feed weights; empty where they may not."""
+    if report is None or report.overridable is None:
+        return ""
+    found = report.overridable
+    counted = f"{found.convolutions:,} of {plural(found.total, 'convolution')} have weights that a caller may override"
+    return f"; {counted}; run again with --freeze-initializers ({plural(found.regions, 'region')})"
+
+
+def size_lines(sizes: Mapping[str, Sequence[int]] | None) -> Iterator[RenderableType]:
+    """On which sizes the model was run, where they are not the usual ones."""
+    if sizes:
+        shown = names([f"{name}={'x'.join(map(str, shape))}" for name, shape in sizes.items()])
+        yield dim(f"run on {shown}, since onnxruntime does not run the model on the usual sizes; --shape sets others")
 
 
 def note_lines(notes: Sequence[str], *, compared: bool) -> Iterator[RenderableType]:
@@ -52,12 +79,27 @@ def region_details(regions: Sequence[Region], *, every: bool) -> Iterator[Render
     yield from section(_heading(regions), grid(rows if every else shortened(rows, "kind", see="--all")))
 
 
-def refusal_lines(refusals: Sequence[Refusal]) -> Iterator[RenderableType]:
-    """Why other nodes were not folded, one entry a code, and where to learn more."""
-    if refusals:
-        rows = [_refusal_row(group) for group in group_refusals(refusals)]
-        yield from section("Not folded", grid(shortened(rows, "reason", see="--json")))
+def refusal_lines(refusals: Sequence[Refusal], *, every: bool) -> Iterator[RenderableType]:
+    """Why other nodes were not folded, one entry a code, and where to learn more.
+
+    Args:
+        refusals: all of them.
+        every: list those too for which nothing can be done, which are only counted otherwise.
+    """
+    listed = [refusal for refusal in refusals if every or is_actionable(refusal)]
+    if listed:
+        rows = [_refusal_row(group) for group in group_refusals(listed)]
+        yield from section("Not folded", grid(rows if every else shortened(rows, "reason", see="--all")))
         yield dim("  'repvgg-onnx explain CODE' says what a code means and what to do.")
+    left = len(refusals) - len(listed)
+    if left:
+        yield Text()
+        yield dim(f"{plural(left, 'node')} cannot be folded, and nothing can be done about it; --all lists why")
+
+
+def is_actionable(refusal: Refusal) -> bool:
+    """Whether there is anything that a user can do."""
+    return refusal.code not in CODES or CODES[refusal.code].actionable
 
 
 def refusal_details(refusals: Sequence[Refusal], *, every: bool) -> Iterator[RenderableType]:

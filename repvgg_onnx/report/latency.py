@@ -11,10 +11,9 @@ from rich.text import Text
 from repvgg_onnx.checks.environment import Environment
 from repvgg_onnx.checks.latency import Latencies, ModelLatency
 from repvgg_onnx.checks.statistics import Ratio
-from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid
+from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, noisy_lines
 from repvgg_onnx.report.units import plural, printable, time_unit
 
-WARNING = "yellow"
 UNKNOWN = "n/a"
 """What stands where the system does not tell."""
 
@@ -43,7 +42,7 @@ class BenchReport:
 def bench_report(report: BenchReport) -> Group:
     """Which letter is which model, the machine, and a table for each block."""
     letters = [(Text(letter(index), style=HEAD), Text(printable(name))) for index, name in enumerate(report.models)]
-    parts: list[RenderableType] = [grid(letters), Text(), dim(str(report.environment)), *_warnings(report.warnings)]
+    parts: list[RenderableType] = [grid(letters), Text(), dim(str(report.environment)), *noisy_lines(report.warnings)]
     for block in report.blocks:
         parts += [Text(), *_block(block)]
     return Group(*parts)
@@ -64,7 +63,7 @@ def _block(block: Latencies) -> Iterator[RenderableType]:
     rounds = plural(block.rounds, "round" if len(block.models) > 1 else "run")
     yield Text(f"{block.conditions}, {rounds} in {block.conditions.opened}", style=HEAD)
     yield _table(block)
-    yield from _warnings(block.warnings)
+    yield from noisy_lines(block.warnings)
 
 
 def _table(block: Latencies) -> Table:
@@ -98,11 +97,6 @@ def _verdict(ratio: Ratio) -> tuple[Text, str]:
 
 def _memory(model: ModelLatency) -> str:
     return UNKNOWN if model.footprint is None else f"{model.footprint.added_bytes / _MEGABYTE:.1f}"
-
-
-def _warnings(sentences: tuple[str, ...]) -> Iterator[Text]:
-    for sentence in sentences:
-        yield Text(f"noisy: {sentence}", style=WARNING)
 
 
 def _number(number: float) -> str:

@@ -1,6 +1,6 @@
 """What the reports for a terminal are built from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from repvgg_onnx.report.units import plural
 
-GOOD, BAD, QUIET, HEAD = "green", "bold red", "dim", "bold"
+GOOD, BAD, WARNING, QUIET, HEAD = "green", "bold red", "yellow", "dim", "bold"
 """Styles, which only add to the text."""
 
 ROWS_SHOWN = 10
@@ -42,3 +42,9 @@ def shortened(rows: list[tuple[Text, Text]], noun: str, *, see: str) -> list[tup
 def dim(text: str) -> Text:
     """Text of lesser weight."""
     return Text(text, style=QUIET)
+
+
+def noisy_lines(sentences: Iterable[str]) -> Iterator[Text]:
+    """What speaks against figures that were measured."""
+    for sentence in sentences:
+        yield Text(f"noisy: {sentence}", style=WARNING)

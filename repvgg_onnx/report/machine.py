@@ -1,7 +1,7 @@
 """A report as JSON, for programs: versioned, keys in one order, units in the keys."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,8 @@ from repvgg_onnx.checks.statistics import Timing
 from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.document import document, paired_json
 from repvgg_onnx.report.latency import BenchReport
-from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome
+from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Verdict
+from repvgg_onnx.report.remedy import command
 from repvgg_onnx.report.target import target_json
 from repvgg_onnx.report.tuning import tuning_json
 
@@ -42,9 +43,15 @@ def many_json(version: str, outcomes: Sequence[Outcome]) -> str:
     return document(version, {"models": models})
 
 
-def parity_json(version: str, parity: Parity, bisection: Bisection | None = None) -> str:
+def parity_json(
+    version: str,
+    parity: Parity,
+    bisection: Bisection | None = None,
+    sizes: Mapping[str, Sequence[int]] | None = None,
+) -> str:
     """The comparison of two models, under the key that it has in the report of ``fuse``; and where they differ."""
-    return document(version, {"parity": _parity(parity), "bisection": bisection and _bisection(bisection)})
+    content = {"sizes": sizes, "parity": _parity(parity), "bisection": bisection and _bisection(bisection)}
+    return document(version, content)
 
 
 def bench_json(report: BenchReport) -> str:
@@ -73,8 +80,11 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "verdict": report.verdict.value,
         "min_speedup": report.min_speedup,
         "max_foldable": report.max_foldable,
+        "overridable": report.overridable and asdict(report.overridable),
+        "remedy": command(report) if report.verdict is Verdict.FOLDABLE else None,
         "notes": report.notes,
         "baseline": "input with notes" if report.notes else "input",
+        "sizes": report.sizes,
         "before": _model(report.before),
         "after": _model(report.after),
         "regions": [_region(region) for region in report.regions],
@@ -85,6 +95,8 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "rolled_back": [_region_parity(parity) for parity in report.rolled_back],
         "decisions": report.tuning and tuning_json(report.tuning),
         "latency": report.latency and _latency(report.latency),
+        "warnings": report.warnings,
+        "seconds": report.seconds,
         "target": report.target and target_json(report.target),
     }
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from repvgg_onnx.report.cases import cases, headline
 from repvgg_onnx.report.groups import group_refusals, group_regions
 from repvgg_onnx.report.latency import BenchReport, letter
-from repvgg_onnx.report.model import FuseReport, Outcome
+from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
+from repvgg_onnx.report.remedy import command as remedy_command
 from repvgg_onnx.report.run import Run, Verification
 from repvgg_onnx.report.summary import figures, verdict_of
 from repvgg_onnx.report.terminal import difference
@@ -53,6 +54,8 @@ def _said(outcome: Outcome, run: Run, *, alone: bool) -> Iterator[str]:
         yield from (f"**{escape(outcome.error)}**", "")
     if outcome.report is not None:
         yield from _regions(outcome.report)
+        if outcome.error and outcome.report.verdict is Verdict.FOLDABLE:
+            yield from ("To fold them:", "", *_block(remedy_command(outcome.report)), "")
         yield from _worst(outcome.report)
         yield from _refusals(outcome.report, run)
 

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repvgg_onnx.census import Census, Profile
 from repvgg_onnx.checks.latency import Latency
@@ -46,6 +46,21 @@ class ModelFile:
 
 
 @dataclass(frozen=True)
+class Overridable:
+    """Convolutions that cannot be folded because a caller may feed their weights.
+
+    Attributes:
+        convolutions: number of those.
+        total: number of all convolutions.
+        regions: regions to fold if nobody feeds them.
+    """
+
+    convolutions: int
+    total: int
+    regions: int
+
+
+@dataclass(frozen=True)
 class FuseReport:
     """What one run of ``fuse`` or ``inspect`` found and did.
 
@@ -68,6 +83,12 @@ class FuseReport:
         tuning: what was decided about doubtful folds, and what was measured for it; None where nothing was.
         target: what the server that the model is for is known to say of it; None where none was named.
         max_foldable: number of foldable regions up to which a model passes ``check``; None outside of it.
+        overridable: convolutions whose weights a caller may feed; None where there are none.
+        sizes: shapes of inputs that everything was run and counted with, since onnxruntime does not run the model on
+            the usual ones; None where it does, or the user gave the shapes.
+        warnings: what spoke against measuring latency on this machine.
+        seconds: what each stage took, by name.
+        options: the options that decide what is folded, as the user would give them to fold the same.
     """
 
     version: str
@@ -86,6 +107,11 @@ class FuseReport:
     tuning: Tuning | None = None
     target: TensorRTCheck | None = None
     max_foldable: int | None = None
+    overridable: Overridable | None = None
+    sizes: Mapping[str, tuple[int, ...]] | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

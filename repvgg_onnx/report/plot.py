@@ -8,13 +8,15 @@ import numpy as np
 from repvgg_onnx.checks.latency import Latencies
 from repvgg_onnx.extras import import_extra
 from repvgg_onnx.report.latency import BenchReport, letter
+from repvgg_onnx.report.marks import ENDINGS, PICTURE
 from repvgg_onnx.report.units import printable, time_unit
 
-FORMATS = ("svg", "png", "pdf")
+FORMATS = tuple(ending.removeprefix(".") for ending in ENDINGS["plot"])
 """What a picture can be, by the suffix of its file."""
 
 _SETTINGS = {"svg.hashsalt": "repvgg-onnx", "font.size": 9.0}  # names inside an SVG are random without a salt
 _NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {}, "pdf": {"CreationDate": None}}
+_TITLE = {"Title": PICTURE}  # what an older picture is recognized by when it is to be replaced
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 """Told apart by those who see no red or green, and in print.
 
@@ -52,7 +54,7 @@ def plot_latencies(report: BenchReport, kind: str) -> bytes:
         panels = figure.subplots(len(report.blocks), squeeze=False)[:, 0]
         for axes, block in zip(panels, report.blocks, strict=True):
             _draw(axes, report.models, block)
-        figure.savefig(picture, format=kind, dpi=150, metadata=_NO_DATE[kind])
+        figure.savefig(picture, format=kind, dpi=150, metadata=_TITLE | _NO_DATE[kind])
     return picture.getvalue()
 
 

@@ -14,6 +14,7 @@ from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.cases import KINDS, Case, State, cases
 from repvgg_onnx.report.groups import branch_sum, folded_node
 from repvgg_onnx.report.model import Outcome, Verdict
+from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.run import Run
 from repvgg_onnx.report.units import printable
 
@@ -73,8 +74,9 @@ def _foldable(outcome: Outcome) -> Iterator[_Result]:
     report = outcome.report
     if report is None or report.verdict is not Verdict.FOLDABLE:
         return
+    mended = f"; {remedy(report)}" if outcome.error else ""
     for region in report.regions:
-        text = f"{branch_sum(region)} can be folded into {folded_node(region)}"
+        text = f"{branch_sum(region)} can be folded into {folded_node(region)}{mended}"
         yield _Result("foldable-region", "error" if outcome.error else "note", outcome.path, text, _nodes(region))
 
 

@@ -8,10 +8,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from repvgg_onnx.report.findings import change
+from repvgg_onnx.checks.parity import Parity
+from repvgg_onnx.report.findings import change, overridable_words, refusal_lines, regions_found
 from repvgg_onnx.report.groups import group_regions
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, shortened
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
+from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.units import names, plural, printable
 
 NOTHING = "-"
@@ -40,9 +42,34 @@ def summary(outcomes: Sequence[Outcome]) -> Group:
     return Group(table, Text(), Text(totals(outcomes)))
 
 
-def check_report(outcomes: Sequence[Outcome]) -> Group:
-    """What ``check`` found: for each model the kinds of its foldable regions and where they are."""
-    return Group(*(part for outcome in outcomes for part in _found(outcome)), Text(), Text(totals(outcomes)))
+def check_report(outcomes: Sequence[Outcome], *, every: bool = False) -> Group:
+    """What ``check`` found: for each model the kinds of its foldable regions, where they are, and what mends that.
+
+    Args:
+        outcomes: the models.
+        every: list refusals too for which nothing can be done.
+    """
+    parts = [part for outcome in outcomes for part in _found(outcome, every=every)]
+    return Group(*parts, Text(), Text(totals(outcomes)))
+
+
+def achieved(report: FuseReport) -> str:
+    """What a run found and did in a few words with figures: regions, error against noise, speed."""
+    parts = [regions_found(report)]
+    if report.parity is not None:
+        same = "same outputs" if report.parity.passed else "different outputs"
+        parts.append(f"{same} (error {error_words(report.parity)})")
+    elif report.verdict is Verdict.FUSED:
+        parts.append("not verified")
+    if report.latency is not None:
+        parts.append(report.latency.finding)
+    return ", ".join(parts)
+
+
+def error_words(parity: Parity) -> str:
+    """The worst error, and what the network's own noise is where that was measured."""
+    noise = getattr(parity, "noise", None)
+    return f"{parity.error:.2g}" + (f", own noise {noise:.2g}" if isinstance(noise, float) else "")
 
 
 def totals(outcomes: Sequence[Outcome]) -> str:
@@ -80,13 +107,13 @@ def _verdict(outcome: Outcome) -> Text:
     return Text(verdict_of(outcome), style=BAD if outcome.error else GOOD)
 
 
-def _found(outcome: Outcome) -> Iterator[RenderableType]:
+def _found(outcome: Outcome, *, every: bool) -> Iterator[RenderableType]:
     """What can be folded in one model."""
     report = outcome.report
     found = _verdict(outcome)
     if report is not None and report.regions:
-        found = Text(f"{plural(len(report.regions), 'region')} to fold", style=BAD if outcome.error else "")
-    yield Text.assemble((printable(outcome.path), HEAD), ": ", found)
+        found = Text(regions_found(report), style=BAD if outcome.error else "")
+    yield Text.assemble((printable(outcome.path), HEAD), ": ", found, overridable_words(report))
     if report is not None and report.regions:
         rows = [
             (
@@ -96,3 +123,7 @@ def _found(outcome: Outcome) -> Iterator[RenderableType]:
             for group in group_regions(report.regions)
         ]
         yield Padding(grid(shortened(rows, "kind", see="--json")), (0, 0, 0, 2), expand=False)
+    if report is not None:
+        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report.refusals, every=every))
+    if report is not None and outcome.error and report.regions:
+        yield Padding(Text(remedy(report)), (0, 0, 0, 2), expand=False)

@@ -19,18 +19,26 @@ from repvgg_onnx.report.findings import (
     refusal_lines,
     region_details,
     region_lines,
+    size_lines,
     title,
 )
-from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, dim, section
+from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, dim, noisy_lines, section
 from repvgg_onnx.report.model import FuseReport, Verdict
+from repvgg_onnx.report.remedy import remedy
+from repvgg_onnx.report.summary import achieved
 from repvgg_onnx.report.target import target_lines
 from repvgg_onnx.report.tuning import gate_line, tuning_lines
 from repvgg_onnx.report.units import count, duration, plural, printable, share, size
 
 
-def fuse_report(report: FuseReport) -> Group:
-    """The whole report of ``fuse``."""
-    return Group(*_fuse_sections(report))
+def fuse_report(report: FuseReport, *, every: bool = False) -> Group:
+    """The whole report of ``fuse``.
+
+    Args:
+        report: what was found and done.
+        every: list refusals too for which nothing can be done.
+    """
+    return Group(*_fuse_sections(report, every=every))
 
 
 def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) -> Group:
@@ -43,6 +51,7 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
     """
     return Group(
         title(report),
+        *size_lines(report.sizes),
         *note_lines(report.notes, compared=False),
         *region_details(report.regions, every=every),
         *refusal_details(report.refusals, every=every),
@@ -101,12 +110,13 @@ def latency_report(latency: Latency) -> Group:
     return Group(Text(latency.sentence, style=style), dim(medians))
 
 
-def _fuse_sections(report: FuseReport) -> Iterator[RenderableType]:
+def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableType]:
     """The parts of a report from top to bottom; parts that have nothing to say are left out."""
     yield title(report)
+    yield from size_lines(report.sizes)
     yield from note_lines(report.notes, compared=report.parity is not None or report.latency is not None)
     yield from region_lines(report.regions)
-    yield from refusal_lines(report.refusals)
+    yield from refusal_lines(report.refusals, every=every)
     yield from _change_lines(report)
     if report.regions and report.before.profile:
         yield from map(dim, condition_lines(report.before.profile))
@@ -116,9 +126,13 @@ def _fuse_sections(report: FuseReport) -> Iterator[RenderableType]:
         yield from section("Doubtful folds", Group(*tuning_lines(report.tuning)))
     if report.latency:
         gate = None if report.min_speedup is None else gate_line(report.latency, report.min_speedup)
-        yield from section("Latency", Group(latency_report(report.latency), *([] if gate is None else [gate])))
+        gates = [] if gate is None else [gate]
+        yield from section("Latency", Group(latency_report(report.latency), *gates, *noisy_lines(report.warnings)))
     if report.target:
         yield from section("TensorRT", Group(*target_lines(report.target)))
+    if report.seconds:
+        yield Text()
+        yield dim(_stages(report))
     if outcome := _outcome(report):
         yield Text()
         yield outcome
@@ -212,15 +226,22 @@ def _shortened(lines: list[Text], noun: str) -> list[Text]:
 
 
 def _outcome(report: FuseReport) -> Text:
-    """The last line: what was written; empty where the first line says it all."""
+    """One line that sums up: regions, error against noise, speed, file; empty where the first line says it all."""
     written = printable(report.after.path) if report.after.path else ""
     match report.verdict:
         case Verdict.FUSED:
-            return Text(f"wrote {written}" + ("" if report.parity else ", not verified"), style=GOOD)
+            return Text(f"{achieved(report)}, wrote {written}", style=GOOD)
         case Verdict.NOTHING_TO_FOLD:
             how = "with nothing folded" if report.notes else "a copy of the input"
-            return Text(f"wrote {written}, {how}" if written else "")
+            return Text(f"{achieved(report)}, wrote {written}, {how}" if written else "")
         case Verdict.FOLDABLE:
-            return Text()
+            return Text(f"{achieved(report)}; {remedy(report)}")
         case Verdict.PARITY_FAILED | Verdict.REGION_FAILED | Verdict.TOO_SLOW | Verdict.UNFIT:
-            return Text("nothing was written", style=BAD)
+            return Text(f"{achieved(report)}, nothing was written", style=BAD)
+
+
+def _stages(report: FuseReport) -> str:
+    """What each stage took, in seconds; what rounds to nothing is left out."""
+    parts = [f"{name} {seconds:.1f}" for name, seconds in report.seconds.items() if seconds >= 0.05]
+    total = f"took {sum(report.seconds.values()):.1f} s"
+    return f"{total}: {', '.join(parts)}" if len(parts) > 1 else total

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from repvgg_onnx.checks.latency import race
+from repvgg_onnx.checks.latency.racing import is_over
 from repvgg_onnx.checks.statistics import paired_ratio
 
 SHORT = 0.05  # seconds
@@ -40,7 +41,7 @@ def test_a_race_of_slow_models_is_one_leg_of_six_rounds(monkeypatch):
     assert leg.tolist() == [[10**9, 10**9]] * 6
 
 
-def test_a_race_ends_half_way_when_the_ratio_is_known(monkeypatch):
+def test_a_race_ends_early_when_the_ratio_is_known(monkeypatch):
     now = [0]
 
     def take(ns):
@@ -52,7 +53,7 @@ def test_a_race_ends_half_way_when_the_ratio_is_known(monkeypatch):
 
     monkeypatch.setattr("repvgg_onnx.checks.latency.racing.perf_counter_ns", lambda: now[0])
     legs = race([lambda: maker(2 * 10**6), lambda: maker(10**6)], seconds=30.0)
-    assert [leg.shape for leg in legs] == [(250, 2)] * 10
+    assert [leg.shape for leg in legs] == [(250, 2)] * 6
     ratio = paired_ratio(legs)
     assert ratio.speedup == pytest.approx(2)
     assert ratio.verdict == "faster"
@@ -92,11 +93,12 @@ def test_a_race_keeps_to_its_time_when_runs_turn_out_slower(monkeypatch):
     monkeypatch.setattr("repvgg_onnx.checks.latency.racing.perf_counter_ns", lambda: now[0])
     monkeypatch.setattr("repvgg_onnx.checks.latency.racing._leg_count", lambda runs, seconds, making_s: 5)
     legs = race([lambda: run] * 2, seconds=20.0)
-    assert [len(leg) for leg in legs] == [6, 6]
+    assert [len(leg) for leg in legs] == [6, 2]
+    assert now[0] == 20 * 10**9
 
 
-@pytest.mark.parametrize(("spread_ns", "legs"), [(10**4, 10), (10**6, 20)])
-def test_a_race_of_one_model_ends_half_way_when_its_median_is_known(monkeypatch, spread_ns, legs):
+@pytest.mark.parametrize(("spread_ns", "legs"), [(10**4, 6), (10**6, 20)])
+def test_a_race_of_one_model_ends_early_when_its_median_is_known(monkeypatch, spread_ns, legs):
     now = [0]
     rng = np.random.default_rng(0)
 
@@ -108,3 +110,41 @@ def test_a_race_of_one_model_ends_half_way_when_its_median_is_known(monkeypatch,
     monkeypatch.setattr("repvgg_onnx.checks.latency.racing.MAX_ROUNDS_OF_LEG", 6)
     found = race([lambda: run], seconds=30.0)
     assert [leg.shape for leg in found] == [(6, 1)] * legs
+
+
+def test_making_and_warming_up_count_as_time(monkeypatch):
+    now = [0]
+
+    def take(ns):
+        now[0] += ns
+
+    def maker():
+        take(10**8)
+        return lambda: take(10**7)
+
+    monkeypatch.setattr("repvgg_onnx.checks.latency.racing.perf_counter_ns", lambda: now[0])
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr("repvgg_onnx.checks.latency.racing._is_narrow", lambda legs: False)
+
+    legs = race([maker, maker], seconds=3.0, seed=int(rng.integers(9)))
+
+    assert len(legs) > 3
+    assert now[0] <= 3 * 10**9 + 2 * 10**7
+
+
+def test_stopping_early_does_not_make_intervals_lie(monkeypatch):
+    """Races whose sessions differ by as much as real ones: the interval holds the ratio at least 95 times in 100."""
+    monkeypatch.setattr("repvgg_onnx.checks.statistics.RESAMPLES", 100)
+    rng = np.random.default_rng(0)
+    held, ended = 0, 0
+    for _ in range(60):
+        legs = []
+        while not (legs and is_over(legs, 20, 1e9)):
+            before = np.exp(rng.normal(0, 0.02, 40) + rng.normal(0, 0.007)) * 1.14e7
+            legs.append(np.stack([before, np.exp(rng.normal(0, 0.02, 40)) * 1e7], axis=1).astype(np.int64))
+        ratio = paired_ratio(legs)
+        held += ratio.low <= 1.14 <= ratio.high
+        ended += len(legs) < 20
+
+    assert held >= 57
+    assert ended > 30

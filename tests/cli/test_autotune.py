@@ -44,13 +44,13 @@ def saved(run, net, tmp_path, races):
 
 def test_a_real_run_can_be_replayed_byte_for_byte(run, net, tmp_path):
     file = tmp_path / "d.json"
-    ran = run("fuse", net, "--autotune", "--decisions", file, *SHORT, "-o", tmp_path / "one.onnx", "--json", "-")
+    ran = run("fuse", net, "--autotune", "--decisions", file, *SHORT, "-o", tmp_path / "one.onnx", "--json")
     assert (ran.code, ran.err) == (0, "")
     found = json.loads(ran.out)["decisions"]
     assert [len(entry["regions"]) for entry in found["regions"]] == [1, 1, 1]
     assert all(entry["measured"]["pairs"] >= 6 for entry in found["regions"])
 
-    again = run("fuse", net, "--decisions", file, "--no-bench", "-o", tmp_path / "two.onnx", "--json", "-")
+    again = run("fuse", net, "--decisions", file, "--no-bench", "-o", tmp_path / "two.onnx", "--json")
     assert again.code == 0
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
     assert {entry["measured"] for entry in json.loads(again.out)["decisions"]["regions"]} <= {None}

@@ -63,7 +63,7 @@ def test_several_models_as_json(run, block, other):
 
 
 def test_two_models_have_the_key_of_fuse_as_well(run, block, other):
-    ran = run("bench", block, other, *QUICK, "--threads", "2", "--json", "-")
+    ran = run("bench", block, other, *QUICK, "--threads", "2", "--json")
 
     document = json.loads(ran.out)
     (found,) = document["benchmarks"]
@@ -173,11 +173,11 @@ def test_a_picture_of_the_distributions(run, block, other, tmp_path):
 @pytest.mark.parametrize(
     ("plot", "more", "sentence"),
     [
-        ("out.gif", (), "out.gif does not end in .svg, .png, .pdf"),
-        ("block.onnx", (), "block.onnx does not end in"),
+        ("out.gif", (), "out.gif does not end in .svg or .png or .pdf, as a picture must"),
+        ("block.onnx", (), "block.onnx would overwrite "),
         ("none/out.svg", (), "none does not exist"),
         ("link.svg", (), "link.svg would overwrite "),
-        ("out.svg", ("--json", "out.svg"), "out.svg would overwrite "),
+        ("out.svg", ("--json=out.svg",), "out.svg does not end in .json"),
     ],
 )
 def test_a_picture_that_must_not_be_written_is_misuse_before_measuring(

@@ -29,7 +29,7 @@ def test_inspect_says_which_size_it_assumes(run, plain):
     ids=" ".join,
 )
 def test_both_models_are_profiled(run, block, command):
-    ran = run(command[0], block, "--shape", "image=2,4,5,7", "--json", "-", *command[1:])
+    ran = run(command[0], block, "--shape", "image=2,4,5,7", "--json", *command[1:])
 
     document = json.loads(ran.out)
     before, after = (document[key]["profile"] for key in ("before", "after"))

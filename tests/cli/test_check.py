@@ -101,7 +101,7 @@ def test_a_folder_is_no_model(run, tmp_path):
 def test_json_has_every_model(run, folder):
     (folder / "bad.onnx").write_bytes(b"")
 
-    ran = run("check", folder / "a.onnx", folder / "c.onnx", folder / "bad.onnx", "--max-foldable", 1, "--json", "-")
+    ran = run("check", folder / "a.onnx", folder / "c.onnx", folder / "bad.onnx", "--max-foldable", 1, "--json")
     document = json.loads(ran.out)
 
     assert list(document) == ["schema_version", "tool_version", "models"]
@@ -119,7 +119,7 @@ def test_json_has_every_model(run, folder):
 def test_the_report_overwrites_no_model(run, folder):
     before = (folder / "a.onnx").read_bytes()
 
-    ran = run("check", folder / "c.onnx", folder / "a.onnx", "--json", folder / "a.onnx")
+    ran = run("check", folder / "c.onnx", folder / "a.onnx", f"--json={folder / 'a.onnx'}")
 
     assert ran.code == 2
     assert "would overwrite" in ran.err
@@ -137,7 +137,7 @@ def test_nothing_else_is_begun_after_a_failure(run, folder):
 def test_jobs_give_the_same_report(run, folder):
     paths = sorted(folder.iterdir())
 
-    one, two = (run("check", *paths, "--json", "-", "--jobs", jobs) for jobs in (1, 2))
+    one, two = (run("check", *paths, "--json", "--jobs", jobs) for jobs in (1, 2))
 
     assert (two.code, two.out) == (one.code, one.out)
 

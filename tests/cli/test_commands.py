@@ -69,7 +69,7 @@ def test_inspect_says_why_not(run, tmp_path):
     onnx.save(model, tmp_path / "training.onnx")
 
     ran = run("inspect", tmp_path / "training.onnx")
-    document = json.loads(run("inspect", tmp_path / "training.onnx", "--json", "-").out)
+    document = json.loads(run("inspect", tmp_path / "training.onnx", "--json").out)
 
     assert ran.code == 0
     assert "Not folded" in ran.out
@@ -78,16 +78,16 @@ def test_inspect_says_why_not(run, tmp_path):
 
 
 def test_inspect_as_json(run, block, plain):
-    found = json.loads(run("inspect", block, "--json", "-").out)
+    found = json.loads(run("inspect", block, "--json").out)
 
     assert (found["verdict"], found["after"]["path"]) == ("foldable", None)
     assert len(found["regions"]) == 1
-    assert json.loads(run("inspect", plain, "--json", "-").out)["verdict"] == "nothing-to-fold"
+    assert json.loads(run("inspect", plain, "--json").out)["verdict"] == "nothing-to-fold"
 
 
 def test_inspect_takes_shapes(run, block):
     one, eight = (
-        json.loads(run("inspect", block, "--shape", f"image={batch},4,5,7", "--json", "-").out)["regions"][0]
+        json.loads(run("inspect", block, "--shape", f"image={batch},4,5,7", "--json").out)["regions"][0]
         for batch in (1, 8)
     )
 
@@ -117,7 +117,7 @@ def test_verify_takes_a_tolerance(run, block, wrong):
 
 
 def test_verify_as_json(run, block, wrong):
-    ran = run("verify", block, wrong, "--json", "-")
+    ran = run("verify", block, wrong, "--json")
 
     assert ran.code == 1
     assert json.loads(ran.out)["parity"]["passed"] is False

@@ -100,7 +100,7 @@ def test_unusable_models_are_one_line_and_exit_3_in_either_place(run, tmp_path, 
         (["--inputs", "missing.npz"], "missing.npz does not exist"),
         (["-o", "no/such/folder/out.onnx"], "folder no/such/folder does not exist"),
         (["-o", "."], ". is a folder"),
-        (["--json", "no/such/folder/out.json"], "folder no/such/folder does not exist"),
+        (["--json=no/such/folder/out.json"], "folder no/such/folder does not exist"),
         (["--frobnicate"], "No such option"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -153,14 +153,14 @@ def test_the_json_report_does_not_overwrite_a_model(run, block, command):
     before = block.read_bytes()
     models = [block] * (2 if command[0] in ("verify", "bench") else 1)
 
-    ran = run(*command, *models, "--json", block)
+    ran = run(*command, *models, f"--json={block}")
 
     assert ran.code == 2
     assert block.read_bytes() == before
 
 
 def test_the_json_report_and_the_model_are_two_files(run, block, tmp_path):
-    ran = run("fuse", block, "-o", tmp_path / "out", "--json", tmp_path / "out")
+    ran = run("fuse", block, "-o", tmp_path / "out", f"--json={tmp_path / 'out'}")
 
     assert ran.code == 2
     assert not (tmp_path / "out").exists()

@@ -83,11 +83,30 @@ def test_what_to_do_is_said_once_for_each_code(run, refused):
     assert out.count(words(CODES["two-roots"].advice)) == 1
 
 
-def test_fuse_points_to_explain(run, refused, block):
+@pytest.mark.parametrize("command", [["fuse", "--check"], ["check"]], ids=" ".join)
+def test_refusals_that_nothing_can_be_done_about_are_counted_and_listed_with_all(run, refused, block, command):
     hint = "repvgg-onnx explain CODE"
 
-    assert hint in run("fuse", refused, "--check").out
-    assert hint not in run("fuse", block, "--check").out
+    brief, whole = (words(run(*command, refused, *more).out) for more in ((), ("--all",)))
+
+    assert "200 nodes cannot be folded, and nothing can be done about it; --all lists why" in brief
+    assert (hint in brief, "two-roots" in brief) == (False, False)
+    assert (hint in whole, "two-roots" in whole, "--all lists why" in whole) == (True, True, False)
+    assert hint not in run(*command, block, "--all").out
+
+
+@pytest.mark.parametrize("command", [["fuse", "--check"], ["check"]], ids=" ".join)
+def test_refusals_that_one_can_act_on_are_always_listed(run, tmp_path, command):
+    text = f"""{HEADER} net (float[N, 4, 5, 7] x) => (float[N, 4, 5, 7] y) {{
+        c = Conv <kernel_shape = [1, 1]> (x, kernel1, bias1)
+        y = BatchNormalization <training_mode = 1> (c, gamma, beta, mean, var)
+    }}"""
+    onnx.save(filled(text), tmp_path / "train.onnx")
+
+    out = words(run(*command, tmp_path / "train.onnx").out)
+
+    assert "training-mode" in out
+    assert "repvgg-onnx explain CODE" in out
 
 
 def test_nothing_is_written_where_nothing_is_to_be_written(run, block, monkeypatch):
@@ -105,13 +124,12 @@ def test_json_without_a_path_is_stdout(run, block, command, value):
     assert json.loads(ran.out)["verdict"] == "foldable"
 
 
-def test_json_before_the_model_takes_it_for_a_path_and_harms_nothing(run, block):
+def test_json_before_the_model_takes_nothing_from_it(run, block):
     before = block.read_bytes()
 
     ran = run("inspect", "--json", block)
 
-    assert ran.code == 2
-    assert "Missing argument" in ran.err
+    assert json.loads(ran.out)["verdict"] == "foldable"
     assert block.read_bytes() == before
 
 

@@ -42,7 +42,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 
 
 def test_a_run_is_clean_on_both_streams(block, tmp_path):
-    ran = process("fuse", block, "--bench-seconds", "0.1", "--json", "-")
+    ran = process("fuse", block, "--bench-seconds", "0.1", "--json")
 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert json.loads(ran.stdout)["verdict"] == "fused"
@@ -126,7 +126,7 @@ def test_quiet_shows_no_progress(block):
 
 def test_ctrl_c_leaves_nothing_behind(block, tmp_path):
     started = subprocess.Popen(
-        [*COMMAND, "fuse", str(block), "--bench-seconds", "60", "--json", str(tmp_path / "report.json")],
+        [*COMMAND, "fuse", str(block), "--bench-seconds", "60", f"--json={tmp_path / 'report.json'}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

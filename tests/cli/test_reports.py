@@ -77,7 +77,7 @@ def test_processes_send_what_pictures_need(run, tmp_path, reports):
 
 
 def test_json_is_what_json_says(run, block, tmp_path):
-    ran = run("check", block, "--json", tmp_path / "one.json", "--report", f"json:{tmp_path / 'other.json'}")
+    ran = run("check", block, f"--json={tmp_path / 'one.json'}", "--report", f"json:{tmp_path / 'other.json'}")
 
     assert ran.code == 1
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "other.json").read_bytes()
@@ -99,7 +99,8 @@ def test_annotations_go_to_stdout_and_the_summary_to_its_file(run, block, tmp_pa
 
     ran = run("check", block, "--report", "github", "--quiet")
 
-    assert ran.out == f"::error file={block},title=foldable regions::1 region to fold: all\n"
+    mended = f"to fold them, run: repvgg-onnx fuse {block} --in-place"
+    assert ran.out == f"::error file={block},title=foldable regions::1 region to fold: all; {mended}\n"
     assert summary.read_text().startswith("before\n## ❌ 1 region can be folded\n")
 
 
@@ -130,8 +131,8 @@ def test_verify_and_bench_have_reports_too(run, block, plain, tmp_path):
     ("text", "message"),
     [
         ("yaml:r.yaml", "'yaml' is none of json, junit, md, html, sarif, github"),
-        ("json", "'json' names no file; write json:PATH"),
-        ("json:-", "'json:-' names no file; write json:PATH"),
+        ("json", "'json' lacks a file; write json:PATH, or json:- for stdout"),
+        ("md:notes.txt", "notes.txt does not end in .md or .markdown, as a Markdown report must"),
         ("github:r", "github goes to stdout and takes no path"),
         ("junit:no/folder/r.xml", "folder no/folder does not exist"),
     ],
@@ -158,8 +159,8 @@ def test_a_report_never_overwrites_a_file_of_the_run(run, block, tmp_path):
     for options in (
         ["--report", f"md:{block}"],
         ["-o", output, "--report", f"md:{output}"],
-        ["--report", f"md:{other}", "--report", f"html:{other}"],
-        ["--json", other, "--report", f"json:{other}"],
+        ["--report", f"sarif:{other}", "--report", f"json:{other}"],
+        [f"--json={other}", "--report", f"json:{other}"],
         ["--autotune", "--decisions", other, "--report", f"json:{other}"],
     ):
         ran = run("fuse", block, "--no-bench", *options)
@@ -175,18 +176,19 @@ def test_annotations_and_json_do_not_share_stdout(run, block):
     ran = run("check", block, "--report", "github", "--json")
 
     assert (ran.code, ran.out) == (2, "")
-    assert "--report github and --json both go to stdout" in ran.err
+    assert "--json and --report github both go to stdout" in ran.err
 
 
 def test_a_report_that_fails_leaves_the_file_that_was_there(run, block, tmp_path, monkeypatch):
     place = tmp_path / "r.md"
-    place.write_text("old")
+    run("check", block, "--report", f"md:{place}")
+    old = place.read_text()
     monkeypatch.setattr("repvgg_onnx.graph.storage.staging.os.replace", _full)
 
     ran = run("check", block, "--report", f"md:{place}")
 
     assert ran.code == 3
-    assert place.read_text() == "old"
+    assert place.read_text() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["block.onnx", "r.md"]
 
 

@@ -149,16 +149,16 @@ def test_a_file_and_no_file_do_not_go_together(run, block, here, swapped):
     assert "--config and --no-config do not go together" in ran.err
 
 
-@pytest.mark.parametrize("command", [["inspect"], ["fuse", "--no-bench"]])
+@pytest.mark.parametrize("command", [["inspect"], ["fuse", "--no-bench", "--all"]])
 def test_ignored_refusals_are_in_no_report(run, tmp_path, here, command):
     path = tmp_path / "two.onnx"
     onnx.save(filled(TWO_ROOTS), path)
     write(here, 'ignore = ["two-roots"]')
 
     assert "two-roots" in run(*command, path, "--no-config").out
-    assert "two-roots" in run(*command, path, "--no-config", "--json", "-").out
+    assert "two-roots" in run(*command, path, "--no-config", "--json").out
     assert "two-roots" not in run(*command, path).out
-    assert "two-roots" not in run(*command, path, "--json", "-").out
+    assert "two-roots" not in run(*command, path, "--json").out
 
 
 def test_gates_hold_for_the_models_of_their_section(run, block, plain, here, monkeypatch):

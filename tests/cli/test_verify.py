@@ -65,7 +65,7 @@ def test_inputs_of_every_kind_are_fed_and_several_are_taken(run, block, tmp_path
     (tmp_path / "test_data_set_0" / "input_0.pb").write_bytes(tensor.SerializeToString())
     sources = [argument for name in ("a.npz", "b.npy", "test_data_set_0") for argument in ("--inputs", tmp_path / name)]
 
-    ran = run("verify", block, block, *sources, "--json", "-")
+    ran = run("verify", block, block, *sources, "--json")
 
     assert ran.code == 0
     assert feeds(ran)[-3:] == ["a.npz", "b.npy", "test_data_set_0"]
@@ -102,7 +102,7 @@ def test_labels_give_accuracies(run, classifier, tmp_path):
     arguments = ["--inputs", tmp_path / "rows.npy", "--labels", tmp_path / "labels.npy"]
 
     ran = run("verify", classifier, classifier, *arguments)
-    document = json.loads(run("verify", classifier, classifier, *arguments, "--json", "-").out)
+    document = json.loads(run("verify", classifier, classifier, *arguments, "--json").out)
 
     assert ran.code == 0
     assert "scores: same class in 7 of 7 rows; top-1 right 100.00 % before" in ran.out
@@ -129,7 +129,7 @@ def test_labels_without_verification_are_a_contradiction(run, block, tmp_path):
 
 def test_bisect_names_the_first_tensor_that_differs(run, block, wrong):
     ran = run("verify", block, wrong, "--bisect")
-    found = json.loads(run("verify", block, wrong, "--bisect", "--json", "-").out)["bisection"]
+    found = json.loads(run("verify", block, wrong, "--bisect", "--json").out)["bisection"]
 
     assert ran.code == 1
     assert "first difference: tensor dense of Conv dense: error " in ran.out
@@ -151,7 +151,7 @@ def test_bisect_takes_the_tolerance_inputs_and_ranges_of_verify(run, block, wron
     np.savez(tmp_path / "a.npz", image=image(2))
     arguments = ["--tolerance", "0.5", "--inputs", tmp_path / "a.npz", "--range", "image=5,6"]
 
-    found = json.loads(run("verify", block, wrong, "--bisect", *arguments, "--json", "-").out)["bisection"]
+    found = json.loads(run("verify", block, wrong, "--bisect", *arguments, "--json").out)["bisection"]
 
     assert (found["tolerance"], found["origins"]) == (0.5, [])
     assert found["feeds"][-1] == "a.npz"
@@ -161,4 +161,4 @@ def test_without_bisect_there_is_no_bisection(run, block, wrong):
     ran = run("verify", block, wrong)
 
     assert "Bisection" not in ran.out
-    assert json.loads(run("verify", block, wrong, "--json", "-").out)["bisection"] is None
+    assert json.loads(run("verify", block, wrong, "--json").out)["bisection"] is None

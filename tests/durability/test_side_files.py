@@ -92,10 +92,10 @@ def test_the_side_file_of_an_input_stays_as_long_as_a_copy_names_it(run, tmp_pat
     "arguments",
     [
         ["fuse", "net.onnx", "-o", "SIDE"],
-        ["fuse", "net.onnx", "--json", "SIDE"],
-        ["inspect", "net.onnx", "--json", "SIDE"],
+        ["fuse", "net.onnx", "--json=SIDE"],
+        ["inspect", "net.onnx", "--json=SIDE"],
     ]
-    + [[command, "net.onnx", "net.onnx", "--json", "SIDE"] for command in ("verify", "bench")],
+    + [[command, "net.onnx", "net.onnx", "--json=SIDE"] for command in ("verify", "bench")],
     ids=lambda arguments: " ".join(arguments),
 )
 def test_a_side_file_of_the_input_is_not_overwritten(run, tmp_path, monkeypatch, arguments):
@@ -104,7 +104,7 @@ def test_a_side_file_of_the_input_is_not_overwritten(run, tmp_path, monkeypatch,
     before = contents(tmp_path)
     (side,) = before.keys() - {"net.onnx"}
 
-    ran = run(*(side if argument == "SIDE" else argument for argument in arguments))
+    ran = run(*(argument.replace("SIDE", side) for argument in arguments))
 
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert f"error: {side} would overwrite {tmp_path / side}" in ran.err
@@ -139,6 +139,6 @@ def test_the_report_does_not_replace_the_output_under_another_spelling(run, tmp_
     (tmp_path / "inner").mkdir()
     (tmp_path / "link").symlink_to(tmp_path)
     for name in ("inner/../out.onnx", "link/out.onnx"):
-        ran = run("fuse", tmp_path / "net.onnx", "-o", tmp_path / "out.onnx", *QUICK, "--json", tmp_path / name)
+        ran = run("fuse", tmp_path / "net.onnx", "-o", tmp_path / "out.onnx", *QUICK, f"--json={tmp_path / name}")
         assert (ran.code, "would overwrite" in ran.err) == (2, True)
         assert not (tmp_path / "out.onnx").exists()

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 
-from repvgg_onnx import algebra, geometry
+from repvgg_onnx import expressions, geometry
 from tests.fusion.generator import LONGEST, random_model
 from tests.fusion.trial import assert_holds, kinds, widened
 from tests.models import build, ops
@@ -53,7 +53,7 @@ def no_border_rule(monkeypatch):
 
 
 def no_bias_through_kernels(monkeypatch):
-    monkeypatch.setattr(algebra, "carry_bias", lambda outer, bias: np.zeros(outer.geometry.c_out))
+    monkeypatch.setattr(expressions, "carry_bias", lambda outer, bias: np.zeros(outer.geometry.c_out))
 
 
 def taps_by_centre(monkeypatch):

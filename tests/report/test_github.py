@@ -12,7 +12,13 @@ def read(*outcomes):
 
 def test_failures_are_errors_beside_their_file():
     assert read(foldable(), unusable(), not_begun()) == [
-        ("error", "models/net.onnx", "foldable regions", "3 regions to fold: sum_0/fused, sum_1/fused, sum_2/fused"),
+        (
+            "error",
+            "models/net.onnx",
+            "foldable regions",
+            "3 regions to fold: sum_0/fused, sum_1/fused, sum_2/fused; "
+            "to fold them, run: repvgg-onnx fuse net.onnx --in-place",
+        ),
         ("error", "models/bad.onnx", "model", "no ONNX model"),
         ("warning", "models/last.onnx", "model", "not begun, because a model before it failed"),
     ]
@@ -29,7 +35,7 @@ def test_a_model_that_passes_is_a_notice():
     ((level, file, title, message),) = read(fused())
 
     assert (level, file, title) == ("notice", "models/net.onnx", "fused")
-    assert message == "3 regions folded, same outputs, 1.14x faster (95%25 CI 1.12-1.16)"
+    assert message == "3 regions folded, same outputs (error 2.4e-07), 1.14x faster (95%25 CI 1.12-1.16)"
 
 
 def test_a_name_cannot_begin_a_command_of_its_own():

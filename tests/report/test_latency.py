@@ -10,6 +10,7 @@ from repvgg_onnx.checks.latency import Conditions, Footprint, Latencies, ModelLa
 from repvgg_onnx.checks.statistics import Ratio, summarize
 from repvgg_onnx.report.latency import BenchReport, bench_report
 from repvgg_onnx.report.machine import bench_json
+from repvgg_onnx.report.marks import is_own
 from repvgg_onnx.report.plot import FORMATS, plot_latencies
 
 ENVIRONMENT = Environment("Acme 9000", 4, None, 0.25, "1.31.1", "3.11.7", "Linux x86_64")
@@ -157,6 +158,8 @@ def test_a_picture_is_the_same_every_time(kind, magic):
     picture = plot_latencies(made, kind)
     assert picture.startswith(magic)
     assert picture == plot_latencies(made, kind)
+    assert is_own("plot", picture)
+    assert not is_own("plot", picture.replace(b"repvgg-onnx", b"another one"))
 
 
 def test_a_picture_shows_every_model_of_every_block():

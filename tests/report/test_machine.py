@@ -18,6 +18,7 @@ def test_the_report_has_its_version_first_and_its_keys_in_one_order():
         "verdict",
         "min_speedup",
         "max_foldable",
+        "remedy",
         "notes",
         "baseline",
         "before",
@@ -30,6 +31,8 @@ def test_the_report_has_its_version_first_and_its_keys_in_one_order():
         "rolled_back",
         "decisions",
         "latency",
+        "warnings",
+        "seconds",
         "target",
     ]
     assert document["schema_version"] == SCHEMA_VERSION == 1

@@ -47,7 +47,10 @@ def test_a_foldable_region_is_a_result_at_its_model_and_its_nodes():
     first, *others = results(foldable())
 
     assert (first["ruleId"], first["level"]) == ("foldable-region", "error")
-    assert first["message"]["text"] == "3x3 Conv + 1x1 Conv + identity can be folded into 3x3 Conv"
+    assert first["message"]["text"] == (
+        "3x3 Conv + 1x1 Conv + identity can be folded into 3x3 Conv; "
+        "to fold them, run: repvgg-onnx fuse net.onnx --in-place"
+    )
     (location,) = first["locations"]
     assert location["physicalLocation"]["artifactLocation"]["uri"] == "models/net.onnx"
     assert [place["fullyQualifiedName"] for place in location["logicalLocations"]] == ["conv_0", "add_0"]

@@ -163,7 +163,7 @@ def test_the_action_folds_models(installed: dict[str, str], workspace: Path) -> 
 
 @pytest.mark.slow
 def test_arguments_may_be_quoted(installed: dict[str, str], workspace: Path) -> None:
-    args = "--max-foldable 1\n--json 'all models.json'"
+    args = "--max-foldable 1\n--json='all models.json'"
     done, _, _ = act(installed, workspace, models="models/*.onnx", args=args)
 
     assert done.returncode == 0, done.stderr

@@ -73,6 +73,7 @@ class Latency:
         verdict: ``faster``, ``slower`` or ``not distinguishable``, of the second model.
         pairs: how many times both were measured, one right after the other.
         conditions: what they were measured under.
+        warnings: signs in the samples that the machine was not quiet.
     """
 
     before: Timing
@@ -83,6 +84,7 @@ class Latency:
     verdict: Verdict
     pairs: int
     conditions: Conditions
+    warnings: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -163,4 +165,5 @@ class Latencies:
             verdict=ratio.verdict,
             pairs=self.rounds,
             conditions=self.conditions,
+            warnings=self.warnings,
         )

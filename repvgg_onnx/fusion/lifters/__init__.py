@@ -16,6 +16,7 @@ from repvgg_onnx.fusion.lifters import (
     normalization,
     pooling,
     quantized,
+    shapes,
 )
 from repvgg_onnx.fusion.lifters.registry import LIFTERS, Lifter, Operands
 
@@ -36,4 +37,5 @@ __all__ = [
     "normalization",
     "pooling",
     "quantized",
+    "shapes",
 ]

@@ -34,9 +34,10 @@ def conv_of(node: NodeView) -> AffineConv:
     dims = node.constant_shape(1)
     if len(dims) < 3:
         raise LiftError("bad-attribute", f"Conv has a kernel of {len(dims)} axes")
-    place = node.conv_geometry(dims[2:])
+    place = node.conv_geometry(dims[2:], unknown_pads=True)
     geometry = Geometry(
-        dims[0], dims[1] * place.group, place.group, dims[2:], place.strides, place.pads, place.dilations
+        *(dims[0], dims[1] * place.group, place.group, dims[2:], place.strides, place.pads, place.dilations),
+        auto_pad=place.auto_pad,
     )
     bias = node.constant(2) if node.has_input(2) else np.zeros(geometry.c_out)
     if bias.shape != (geometry.c_out,):
@@ -57,14 +58,18 @@ def _conv_transpose_of(node: NodeView) -> AffineConv:
     dims = node.constant_shape(1)
     if len(dims) < 3:
         raise LiftError("bad-attribute", f"ConvTranspose has a kernel of {len(dims)} axes")
-    if "output_shape" in node.attributes or node.attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise LiftError(
-            "auto-pad-dynamic", "ConvTranspose has pads that follow from its output shape; export explicit ones"
-        )
-    place = node.conv_geometry(dims[2:])
+    place = node.conv_geometry(dims[2:], unknown_pads=True)
+    mode = node.attributes.get("auto_pad", b"NOTSET").decode().replace("NOTSET", "")
+    shape = tuple(node.attributes.get("output_shape", ()))
+    # the pads that follow from auto_pad or output_shape are not Conv's, and are left to the runtime
+    pads = (0,) * (2 * len(dims[2:])) if mode or shape else place.pads
     padding = tuple(node.attributes.get("output_padding", (0,) * len(dims[2:])))
     c_in, c_out = dims[0], dims[1] * place.group
-    geometry = Geometry(c_out, c_in, place.group, dims[2:], place.strides, place.pads, place.dilations, True, padding)
+    geometry = Geometry(
+        *(c_out, c_in, place.group, dims[2:], place.strides, pads, place.dilations, True, padding),
+        auto_pad=mode,
+        output_shape=shape,
+    )
     bias = node.constant(2) if node.has_input(2) else np.zeros(c_out)
     return AffineConv.deferred(geometry, lambda: swap_channels(node.constant(1), place.group), lambda: bias)
 

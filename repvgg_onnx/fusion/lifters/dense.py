@@ -11,22 +11,28 @@ from repvgg_onnx.graph.view import NodeView
 from repvgg_onnx.kernels import Array
 
 
-@lifter("Gemm", values=[0, 2], weighs=True, attributes=("alpha", "beta", "broadcast", "transA", "transB"))
+@lifter(
+    "Gemm", values=[0, 2], weighs=True, attributes=("alpha", "beta", "broadcast", "transA", "transB"), reshapes=True
+)
 def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with ``alpha · B`` and adds ``beta · C``. Source: ONNX operator specification, Gemm versions 7 to 13."""
     value, _, *rest = operands
     if value is None:
         raise LiftError("not-affine", "Gemm multiplies a constant by what it adds to")
-    if node.attributes.get("transA", 0):
-        raise LiftError("layout", "Gemm transposes its first input, which moves the batch")
+    if node.attributes.get("transA", 0) or value.axis_meaning(1) != 1:
+        raise LiftError("layout", "Gemm multiplies along an axis that is not the channels of the value")
     alpha, beta = (float(np.float32(node.attributes.get(name, 1.0))) for name in ("alpha", "beta"))
     columns = node.attributes.get("transB", 0)
     dims = node.constant_shape(1)
     if len(dims) != 2:
         raise LiftError("bad-attribute", f"Gemm has a matrix of {len(dims)} axes")
     c_out, c_in = dims if columns else dims[::-1]
-    geometry = Geometry.pointwise(c_out, c_in, 1, 0)
-    conv = AffineConv.deferred(geometry, lambda: alpha * (node.constant(1) if columns else node.constant(1).T))
+    geometry = Geometry.pointwise(c_out, c_in, 1, value.conv.geometry.rank)
+
+    def kernel() -> Array:
+        return (alpha * (node.constant(1) if columns else node.constant(1).T)).reshape(geometry.kernel_dims)
+
+    conv = AffineConv.deferred(geometry, kernel)
     product = value.through(conv, frame.sizes, "Gemm")
     if not node.has_input(2):
         return product
@@ -35,7 +41,7 @@ def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return product.shift(beta * product.per_channel(node.constant(2)))
 
 
-@lifter("MatMul", weighs=True)
+@lifter("MatMul", weighs=True, reshapes=True)
 def lift_matmul(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with a constant matrix, which meets the last axis from the right or the one before from the left."""
     left, right = operands

@@ -13,32 +13,32 @@ from repvgg_onnx.kernels import Array
 LEGACY = ("axis", "broadcast", "consumed_inputs")  # opset 6 and before; an axis there changes the meaning
 
 
-@lifter("Add", "Sum", attributes=LEGACY)
+@lifter("Add", "Sum", attributes=LEGACY, reshapes=True)
 def lift_add(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Sums values of one root and adds constants. Source: ONNX operator specification, Add and Sum."""
     return _linear(node, operands, frame, [1.0] * len(node.inputs))
 
 
-@lifter("Sub", attributes=LEGACY)
+@lifter("Sub", attributes=LEGACY, reshapes=True)
 def lift_sub(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Subtracts, with the constant on either side."""
     return _linear(node, operands, frame, [1.0, -1.0])
 
 
-@lifter("Mean")
+@lifter("Mean", reshapes=True)
 def lift_mean(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Averages values of one root."""
     return _linear(node, operands, frame, [1.0 / len(node.inputs)] * len(node.inputs))
 
 
-@lifter("Mul", attributes=LEGACY)
+@lifter("Mul", attributes=LEGACY, reshapes=True)
 def lift_mul(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales by a constant on either side."""
     value, constant = _value_and_constant(node, operands)
     return value.scale(value.per_channel(constant))
 
 
-@lifter("Div", attributes=LEGACY)
+@lifter("Div", attributes=LEGACY, reshapes=True)
 def lift_div(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Divides by a constant."""
     if operands[0] is None:
@@ -50,20 +50,20 @@ def lift_div(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return value.scale(1.0 / divisor)
 
 
-@lifter("Neg", values=[0])
+@lifter("Neg", values=[0], reshapes=True)
 def lift_neg(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales by −1."""
     value = the_value(operands)
     return value.scale(-1.0)
 
 
-@lifter("Identity", values=[0])
+@lifter("Identity", values=[0], reshapes=True)
 def lift_identity(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing."""
     return the_value(operands)
 
 
-@lifter("Dropout", values=[0], attributes=("is_test", "ratio", "seed"))
+@lifter("Dropout", values=[0], attributes=("is_test", "ratio", "seed"), reshapes=True)
 def lift_dropout(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing in inference. Source: ONNX operator specification, Dropout versions 7 to 22."""
     if node.has_input(2) and (not node.is_constant(2) or bool(node.raw_constant(2).any())):
@@ -77,7 +77,7 @@ def lift_dropout(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return the_value(operands)
 
 
-@lifter("Cast", values=[0], attributes=("round_mode", "saturate", "to"))
+@lifter("Cast", values=[0], attributes=("round_mode", "saturate", "to"), reshapes=True)
 def lift_cast(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing where the types agree."""
     if node.graph.elem_type(node.inputs[0]) != node.attributes.get("to"):

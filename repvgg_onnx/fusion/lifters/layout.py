@@ -1,4 +1,4 @@
-"""Operators that move or surround values: Transpose and Pad."""
+"""Pad, which surrounds values."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,6 @@ from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
-
-
-@lifter("Transpose", values=[0], attributes=("perm",))
-def lift_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
-    """Changes nothing but the order of the axes."""
-    value = the_value(operands)
-    order = tuple(node.attributes.get("perm", range(value.rank)[::-1]))
-    if sorted(order) != list(range(value.rank)):
-        raise LiftError("bad-attribute", f"Transpose has perm {list(order)} for {value.rank} axes")
-    return value.permuted(order)
 
 
 @lifter("Pad", values=[0], attributes=("mode", "pads", "value"))

@@ -11,7 +11,7 @@ from repvgg_onnx.kernels import Array
 BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial", "training_mode")
 
 
-@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES)
+@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True)
 def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
     _require_inference(node)

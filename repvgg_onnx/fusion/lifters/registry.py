@@ -21,12 +21,14 @@ class Lifter:
         values: inputs that may depend on the model's input; None for all of them. The others have to be constants.
         weighs: whether the operator multiplies with a kernel; only regions with such a member are worth a node.
         attributes: the attributes that the lifter understands, None for any; a node with another one is refused.
+        reshapes: whether the operator may read what a change of shape has made of a value.
     """
 
     lift: Lift
     values: frozenset[int] | None
     weighs: bool
     attributes: frozenset[str] | None
+    reshapes: bool
 
 
 LIFTERS: dict[str, Lifter] = {}
@@ -36,7 +38,11 @@ LiftT = TypeVar("LiftT", bound=Lift)
 
 
 def lifter(
-    *op_types: str, values: Sequence[int] | None = None, weighs: bool = False, attributes: Sequence[str] | None = ()
+    *op_types: str,
+    values: Sequence[int] | None = None,
+    weighs: bool = False,
+    attributes: Sequence[str] | None = (),
+    reshapes: bool = False,
 ) -> Callable[[LiftT], LiftT]:
     """Registers a lifter for these operators of ONNX's own domain; the arguments are Lifter's."""
     accepted = None if values is None else frozenset(values)
@@ -44,7 +50,7 @@ def lifter(
 
     def register(lift: LiftT) -> LiftT:
         for op_type in op_types:
-            LIFTERS[op_type] = Lifter(lift, accepted, weighs, known)
+            LIFTERS[op_type] = Lifter(lift, accepted, weighs, known, reshapes)
         return lift
 
     return register

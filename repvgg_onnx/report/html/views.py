@@ -10,7 +10,8 @@ from repvgg_onnx.report.html.charts import OPERATORS, ROWS, error_chart, latency
 from repvgg_onnx.report.html.drawing import after_picture, before_picture
 from repvgg_onnx.report.html.values import Card, Cell, Change, Chart, Part, Table
 from repvgg_onnx.report.latency import BenchReport, letter
-from repvgg_onnx.report.model import FuseReport, Outcome
+from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
+from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.run import Rule, Run, Verification
 from repvgg_onnx.report.summary import verdict_of
 from repvgg_onnx.report.units import count, duration, names, plural, printable, size
@@ -37,12 +38,23 @@ def _outcome(outcome: Outcome, run: Run) -> Part:
         title=printable(outcome.path),
         tone=tone,
         verdict=verdict_of(outcome),
-        sentences=(*sentences, *report.notes),
+        sentences=(*sentences, *report.notes, *_noisy(report), *_remedies(outcome)),
         cards=tuple(_cards(report)),
         changes=tuple(_changes(report)),
         charts=tuple(_charts(report)),
         tables=tuple(_tables(report, run)),
     )
+
+
+def _noisy(report: FuseReport) -> Iterator[str]:
+    """What speaks against the latency."""
+    yield from (f"Noisy: {sentence}." for sentence in report.warnings)
+
+
+def _remedies(outcome: Outcome) -> Iterator[str]:
+    """What to run where a check failed."""
+    if outcome.error and outcome.report is not None and outcome.report.verdict is Verdict.FOLDABLE:
+        yield f"{remedy(outcome.report).capitalize()}"
 
 
 def _cards(report: FuseReport) -> Iterator[Card]:

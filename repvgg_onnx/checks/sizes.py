@@ -1,0 +1,128 @@
+"""Sizes of dynamic axes that onnxruntime really runs a model on: the usual ones, or the first of a short list."""
+
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from repvgg_onnx.checks.drawing import draw
+from repvgg_onnx.checks.ranges import Range
+from repvgg_onnx.checks.session import CPU, ModelLike, ProviderLike, Session, loadable, open_session
+from repvgg_onnx.errors import CheckError, RunError
+from repvgg_onnx.shapes import Axis, alternatives, bind_shapes, name_of_axis
+
+Shapes = Mapping[str, Sequence[int]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+LEVEL = "ORT_DISABLE_ALL"
+SECONDS = 20.0
+"""Longest time that other sizes are tried for; one run may exceed it."""
+
+
+def is_open(declared: Mapping[str, Sequence[Axis]], given: Shapes) -> bool:
+    """Whether an axis of an input has a size that nobody gave."""
+    named = {name_of_axis(axis) for name in given.keys() & declared for axis in declared[name] if isinstance(axis, str)}
+    left = (axis for name, axes in declared.items() if name not in given for axis in axes)
+    return any(
+        not (isinstance(axis, int) and axis >= 0) and (axis is None or axis not in named - {None}) for axis in left
+    )
+
+
+def runnable_shapes(
+    model: ModelLike,
+    *,
+    shapes: Shapes | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    provider: ProviderLike = CPU,
+    threads: int = 0,
+    custom_ops: Sequence[str | os.PathLike[str]] = (),
+) -> dict[str, tuple[int, ...]] | None:
+    """The shape of every input on which the model runs, to be handed on as ``shapes``; None where the usual ones do.
+
+    One session at ORT_DISABLE_ALL, and one run where the usual sizes are right. The others are those of
+    ``shapes.alternatives``.
+
+    Args:
+        model: a path, bytes or ModelProto.
+        shapes: what the user gave, which is kept.
+        ranges: smallest and largest value of inputs that are drawn, as for ``verify``.
+        provider: onnxruntime execution provider, or its name and its options.
+        threads: threads inside an operator; 0 lets onnxruntime decide.
+        custom_ops: as for ``verify``.
+
+    Raises:
+        RunError: it runs on none of them.
+        LoadError: onnxruntime cannot load it.
+        CheckError: ``shapes`` does not fit, an input cannot be drawn, or the provider is not available.
+    """
+    with loadable(model) as source:
+        session = open_session(source, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
+    declared = {name: spec.shape for name, spec in session.inputs.items()}
+    given = shapes or {}
+    if not is_open(declared, given):
+        return None
+    end = time.monotonic() + SECONDS
+    first: CheckError | None = None
+    tried = 0
+    for bound in alternatives(declared, given):
+        if first is not None and time.monotonic() > end:
+            break
+        tried += 1
+        failure = _failure(session, bound, ranges or {})
+        if failure is None:
+            return None if first is None else {name: shape for name, shape in bound.items() if declared[name]}
+        first = first or failure
+    assert first is not None  # there is at least one alternative
+    usual = bind_shapes(declared, given)
+    raise RunError(f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}")
+
+
+def option(shapes: Shapes) -> str:
+    """The option of the command line that gives these shapes.
+
+    Example:
+        >>> option({"x": (1, 3, 48, 320)})
+        '--shape x=1,3,48,320'
+    """
+    return " ".join(f"--shape {name}={','.join(map(str, shape))}" for name, shape in shapes.items() if shape)
+
+
+def on_runnable_shapes(check: Function) -> Function:
+    """The check on sizes that run: where the usual ones do not, and the caller gave none, it is made again on others.
+
+    Args:
+        check: takes a model, or a sequence of them that begins with the one to try, and the keyword arguments of
+            ``runnable_shapes``.
+    """
+
+    @functools.wraps(check)
+    def checked(*args: Any, **options: Any) -> Any:
+        try:
+            return check(*args, **options)
+        except RunError:
+            if options.get("shapes") or options.get("inputs") is not None:
+                raise
+            model = next(iter(signature(check).bind(*args, **options).arguments.values()))
+            tried = model[0] if isinstance(model, list | tuple) else model
+            known = ("ranges", "provider", "threads", "custom_ops")
+            found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
+            if found is None:
+                raise
+            return check(*args, **{**options, "shapes": found})
+
+    return cast(Function, checked)
+
+
+def _failure(session: Session, bound: Mapping[str, tuple[int, ...]], ranges: Mapping[str, Range]) -> RunError | None:
+    """Why the model cannot be run on inputs of these shapes; None where it can."""
+    rng = np.random.default_rng(0)
+    feed = {name: draw(spec, bound[name], rng, bounds=ranges.get(name)) for name, spec in session.inputs.items()}
+    try:
+        session.run(feed)
+    except RunError as failure:
+        return failure
+    return None

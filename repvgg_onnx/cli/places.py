@@ -1,0 +1,132 @@
+"""Places that a command may write to: no model, nothing that is read, and no file that this tool has not written."""
+
+import contextlib
+import os
+import stat
+import sys
+from pathlib import Path
+
+import click
+
+from repvgg_onnx.cli.options import Output
+from repvgg_onnx.cli.reports import SUMMARY, require_renderers
+from repvgg_onnx.report.marks import ENDINGS, ends_as, is_own
+
+_WORDS = {"json": "a JSON report", "junit": "a JUnit report", "md": "a Markdown report", "html": "an HTML report"}
+_WORDS |= {"sarif": "a SARIF report", "plot": "a picture", "decisions": "a file of decisions"}
+
+
+def require_folder(path: Path) -> None:
+    """The folder that ``path`` is to be written to exists.
+
+    Raises:
+        UsageError: it does not, or ``path`` itself is a folder.
+    """
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"folder {path.parent} does not exist")
+
+
+def require_distinct(path: Path, *others: Path | None) -> None:
+    """``path`` is none of the other files, not by another name or link either.
+
+    Raises:
+        UsageError: it is one of them.
+    """
+    for other in others:
+        if other is not None and same_file(path, other):
+            raise click.UsageError(f"{path} would overwrite {other}")
+
+
+def require_report_file(kind: str, path: Path, *others: Path | None) -> None:
+    """A report can be written to ``path``, and nothing is lost by it.
+
+    It is none of the other files, ends as files of its kind do, and is not there yet, is empty, or holds what this
+    tool has written. Devices and pipes hold nothing, so any will do.
+
+    Args:
+        kind: a key of ``ENDINGS``.
+        path: where the report is to be written.
+        others: files that the run reads, or writes besides.
+
+    Raises:
+        UsageError: one of this does not hold.
+    """
+    require_folder(path)
+    require_distinct(path, *others)
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        regular = None
+    if regular is False:
+        return
+    # A link is judged by what it leads to as well: report.json may be a link to model.onnx.
+    for name in (path, Path(os.path.realpath(path))):
+        if not ends_as(kind, name):
+            raise click.UsageError(f"{name} does not end in {' or '.join(ENDINGS[kind])}, as {_WORDS[kind]} must")
+    if regular and path.stat().st_size and not _is_own(kind, path):
+        hint = "delete it first, or choose another name"
+        raise click.UsageError(f"{path} exists and is not {_WORDS[kind]} of this program, so it is kept: {hint}")
+
+
+def require_clean_stdout(path: Path, *, quiet: bool) -> None:
+    """Nothing but the file goes to stdout, where ``path`` is what stdout leads to.
+
+    Args:
+        path: file to write.
+        quiet: whether nothing else is printed.
+
+    Raises:
+        UsageError: something else would be.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        same = os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+        if same and not quiet and not path.samefile(os.devnull):
+            raise click.UsageError(f"{path} is where the report goes too; add --quiet")
+
+
+def protect_models(output: Output, *models: Path | None) -> None:
+    """Every report can be made and written, and overwrites nothing but an older report.
+
+    Args:
+        output: the reports.
+        models: the models that are read and written; their external data is protected too.
+
+    Raises:
+        ExtraMissingError: what a report is made with is not installed.
+        UsageError: its folder does not exist, it would overwrite a file, or two reports go to stdout.
+    """
+    if len(output.on_stdout) > 1:
+        first, second = output.on_stdout[:2]
+        raise click.UsageError(f"{first} and {second} both go to stdout; give one of them a file")
+    summary = os.environ.get(SUMMARY) if output.annotates else None
+    if output.files or summary:
+        from repvgg_onnx.cli.files import sides_of
+
+        protected = [*models, *(side for model in models if model is not None for side in sides_of(model))]
+        for number, (kind, file) in enumerate(output.files):
+            require_report_file(kind, file, *protected, *(other for _, other in output.files[:number]))
+        if summary:
+            require_distinct(Path(summary), *protected)
+    require_renderers(output.reports)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, which need not be there yet.
+
+    Where neither is there, names that differ in case alone are one, as they would be on some file systems.
+    """
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    paths = os.path.realpath(one), os.path.realpath(other)
+    if not (one.exists() or other.exists()):
+        return paths[0].casefold() == paths[1].casefold()
+    return paths[0] == paths[1]
+
+
+def _is_own(kind: str, path: Path) -> bool:
+    try:
+        return is_own(kind, path.read_bytes())
+    except OSError as error:
+        raise click.UsageError(f"{path} exists and cannot be read: {error.strerror}") from error

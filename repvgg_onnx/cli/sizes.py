@@ -1,0 +1,56 @@
+"""Sizes of dynamic axes that one command runs models on and counts with, from its beginning to its end."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import onnx
+
+from repvgg_onnx.census.sizes import declared_axes
+from repvgg_onnx.checks.sizes import is_open, runnable_shapes
+from repvgg_onnx.cli.options import Assumptions, Runtime
+from repvgg_onnx.errors import RepvggOnnxError
+from repvgg_onnx.graph.load import load_model, open_model
+from repvgg_onnx.pipeline import prepare
+
+Sizes = Mapping[str, tuple[int, ...]]
+
+
+def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime, *, required: bool) -> Sizes | None:
+    """The sizes to use; None where those that the user gave, or the usual ones, will do.
+
+    Args:
+        path: the model, a readable file.
+        assumptions: what is written into it first.
+        runtime: how it is run.
+        required: whether it has to run; if not, one that does not is counted with the usual sizes.
+
+    Raises:
+        RepvggOnnxError: it has to run, and does not.
+    """
+    opened = open_model(path)
+    if runtime.inputs or not is_open(declared_axes(opened.model.graph), runtime.shapes):
+        return None
+    model: Path | onnx.ModelProto = path
+    if assumptions.outputs:
+        model, _ = prepare(load_model(path), **asdict(assumptions))
+    arguments = runtime.arguments(threads=0)
+    try:
+        return runnable_shapes(model, **{name: value for name, value in arguments.items() if name != "inputs"})
+    except RepvggOnnxError:
+        if required:
+            raise
+        return None
+
+
+def common_sizes(paths: tuple[Path, ...], runtime: Runtime) -> Sizes | None:
+    """The same for models that are run side by side; None if they declare different axes, of which one may decide."""
+    declared = [declared_axes(open_model(path).model.graph) for path in paths]
+    if any(axes != declared[0] for axes in declared):
+        return None
+    return found_sizes(paths[0], Assumptions(), runtime, required=True)
+
+
+def on_sizes(runtime: Runtime, sizes: Sizes | None) -> Runtime:
+    """The same conditions on these sizes."""
+    return runtime if sizes is None else replace(runtime, shapes=dict(sizes))
