@@ -64,25 +64,28 @@ class Inner:
         tensors: every tensor that was compared, in the original's order.
         ancestors: for each output that was asked about, the tensors among them that it depends on, itself included.
         proven: tensors that are known to be right, given those before them.
+        left_out: tensors that do not agree and whose names seem to mean something else in the second model.
     """
 
     tensors: tuple[InnerParity, ...]
     ancestors: Mapping[str, frozenset[str]]
     proven: frozenset[str] = frozenset()
+    left_out: tuple[InnerParity, ...] = ()
 
     def tells(self, output: str) -> bool:
         """Whether anything was compared that the output alone does not tell."""
         compared = {tensor.name for tensor in self.tensors} & self.ancestors.get(output, frozenset())
         return output in compared and (len(compared) > 1 or output in self.proven)
 
-    def passed(self, output: str) -> bool:
-        """Whether an output and everything before it agrees."""
-        return all(tensor.passed for tensor in self.tensors if tensor.name in self.ancestors[output])
+    def failed(self, output: str, *, blind: bool = False) -> tuple[InnerParity, ...]:
+        """Tensors that do not agree, of an output and those before it, in the original's order.
 
-    @property
-    def failed(self) -> tuple[InnerParity, ...]:
-        """Tensors that do not agree, in the original's order."""
-        return tuple(tensor for tensor in self.tensors if not tensor.passed)
+        Args:
+            output: its name.
+            blind: whether the output tells nothing by itself, so that what was left out counts too.
+        """
+        compared = (*self.tensors, *self.left_out) if blind else self.tensors
+        return tuple(tensor for tensor in compared if tensor.name in self.ancestors[output] and not tensor.passed)
 
 
 def compare_inner(
@@ -119,12 +122,13 @@ def compare_inner(
     ancestors = {name: run.common(name) for name in outputs}
     shared = [name for name in run.flow.producers if any(name in names for names in ancestors.values())]
     tensors = run.compare(shared)
-    doubtful = {tensor.name for tensor in tensors if not tensor.passed} - set(outputs)
+    sure = {*outputs, *proven}
+    doubtful = tuple(tensor for tensor in tensors if not tensor.passed and tensor.name not in sure)
     if doubtful:
-        again = run.compare([name for name in shared if name not in doubtful])
+        names = {tensor.name for tensor in doubtful}
+        again = run.compare([name for name in shared if name not in names])
         if all(tensor.passed for tensor in again):
-            tensors = again
-            ancestors = {name: names - doubtful for name, names in ancestors.items()}
+            return Inner(tuple(again), ancestors, frozenset(proven), doubtful)
     return Inner(tuple(tensors), ancestors, frozenset(proven))
 
 

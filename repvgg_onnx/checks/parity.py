@@ -289,9 +289,10 @@ class _Judge:
         if inner is None or not inner.tells(output.name):
             sure = output.decided_by == "noise"
             return output if sure else replace(output, passed=False, reason=output.reason or _UNDECIDED)
-        if inner.passed(output.name):
+        failed = inner.failed(output.name, blind=math.isinf(output.error))
+        if not failed:
             return output
-        worst = next(tensor for tensor in inner.failed if tensor.name in inner.ancestors[output.name])
+        worst = failed[0]
         why = worst.reason or f"its error is {worst.error:.2g} and may be {worst.limit:.2g}"
         return replace(output, passed=False, reason=f"tensor {worst.name!r} inside differs: {why}, on {worst.feed}")
 
