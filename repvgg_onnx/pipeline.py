@@ -20,6 +20,7 @@ from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
 from repvgg_onnx.graph.normalize import inline_functions, tensor_types
+from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 from repvgg_onnx.shapes import bind_shapes
@@ -90,6 +91,7 @@ def fuse(
         freeze_initializers=freeze_initializers,
         assume_placeholders=assume_placeholders,
         outputs=outputs,
+        files=files,
     )
     fixed = assume.fixed_initializers(source)
     working = inline_functions(source, WORTH_INLINING)
@@ -154,6 +156,7 @@ def prepare(
     freeze_initializers: bool = False,
     assume_placeholders: bool = False,
     outputs: Collection[str] = (),
+    files: TensorFiles | None = None,
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model with what the caller takes for granted written into it, and what that changed, in sentences.
 
@@ -163,13 +166,15 @@ def prepare(
         freeze_initializers: as for fuse().
         assume_placeholders: as for fuse().
         outputs: as for fuse().
+        files: where the initializers are that the model only refers to; None where it holds them all.
 
     Raises:
         CheckError: the model has no such output.
     """
-    notes: tuple[str, ...] = ()
+    model, notes = standardize_weights(model, files)
     if outputs:
-        model, notes = assume.keep_outputs(model, outputs)
+        model, kept = assume.keep_outputs(model, outputs)
+        notes += kept
     if freeze_initializers:
         model, frozen = assume.freeze_initializers(model)
         notes += frozen

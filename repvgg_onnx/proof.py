@@ -285,9 +285,12 @@ def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: C
     if value.field is not None:
         offsets = value.offset_majorant(value.field.size).astype(np.float32)
         bias, field = np.zeros_like(bias), offsets[np.newaxis]
+    lead = None if value.lead is None else np.abs(value.lead).astype(np.float32)
     graph = onnx.GraphProto()
     writer = Writer(graph, {region.root, region.sink}, as_nodes=False)
-    written = write_form(writer, form, Folded(conv.geometry, kernel, bias, field), root=region.root, sink=region.sink)
+    written = write_form(
+        writer, form, Folded(conv.geometry, kernel, bias, field, lead), root=region.root, sink=region.sink
+    )
     graph.node.extend(written.nodes)
     graph.name = "majorant"
     graph.input.append(_value(region.root, onnx.TensorProto.FLOAT))

@@ -19,7 +19,7 @@ Shapes = Mapping[str, Sequence[int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LEVEL = "ORT_DISABLE_ALL"
-SECONDS = 20.0
+SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
 
 
@@ -63,7 +63,7 @@ def runnable_shapes(
         session = open_session(source, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
     declared = {name: spec.shape for name, spec in session.inputs.items()}
     given = shapes or {}
-    if not is_open(declared, given):
+    if not is_open(declared, given) or (ranges or {}).keys() - declared.keys():  # the latter is for others to refuse
         return None
     end = time.monotonic() + SECONDS
     first: CheckError | None = None
@@ -78,7 +78,11 @@ def runnable_shapes(
         first = first or failure
     assert first is not None  # there is at least one alternative
     usual = bind_shapes(declared, given)
-    raise RunError(f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}")
+    indices = [name for name, spec in session.inputs.items() if spec.type in ("tensor(int32)", "tensor(int64)")]
+    hint = f", or with --range {indices[0]}=0,1 what its indices may be" if indices else ""
+    raise RunError(
+        f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}{hint}"
+    )
 
 
 def option(shapes: Shapes) -> str:

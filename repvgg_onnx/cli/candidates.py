@@ -75,7 +75,7 @@ def candidate_of(
     """
     require_files(options.model)
     runs = options.verify or options.bench or options.autotune
-    sizes = None if options.check else found_sizes(options.model, assumptions, runtime, required=runs)
+    sizes = found_sizes(options.model, assumptions, runtime) if runs and not options.check else None
     runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
     # What a proof takes beside folding, which times itself, is checking.
@@ -108,7 +108,7 @@ def folded(
     """The input read and folded by cost, and nothing checked; it is run only where its sizes are not known."""
     require_files(path)
     runtime = Runtime(shapes, (), {}, None, CPU, ())
-    sizes = found_sizes(path, assumptions, runtime, required=False)
+    sizes = found_sizes(path, assumptions, runtime)
     shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before, opened = _read(path, shapes, assumptions)

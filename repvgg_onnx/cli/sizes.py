@@ -18,17 +18,19 @@ Sizes = Mapping[str, tuple[int, ...]]
 
 
 @timed("read")
-def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime, *, required: bool) -> Sizes | None:
-    """The sizes to use; None where those that the user gave, or the usual ones, will do.
+def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime) -> Sizes | None:
+    """The sizes to use; None where those that the user gave, or the usual ones, will do, or no others are found.
+
+    A model that runs on none of them may have nothing that has to be run; if it has, that is where the error comes up.
 
     Args:
         path: the model, a readable file.
         assumptions: what is written into it first.
         runtime: how it is run.
-        required: whether it has to run; if not, one that does not is counted with the usual sizes.
 
     Raises:
-        RepvggOnnxError: it has to run, and does not.
+        ModelError: it cannot be read.
+        CheckError: it has no such output.
     """
     opened = open_model(path)
     if runtime.inputs or not is_open(declared_axes(opened.model.graph), runtime.shapes):
@@ -40,8 +42,6 @@ def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime, *, requi
     try:
         return runnable_shapes(model, **{name: value for name, value in arguments.items() if name != "inputs"})
     except RepvggOnnxError:
-        if required:
-            raise
         return None
 
 
@@ -50,7 +50,7 @@ def common_sizes(paths: tuple[Path, ...], runtime: Runtime) -> Sizes | None:
     declared = [declared_axes(open_model(path).model.graph) for path in paths]
     if any(axes != declared[0] for axes in declared):
         return None
-    return found_sizes(paths[0], Assumptions(), runtime, required=True)
+    return found_sizes(paths[0], Assumptions(), runtime)
 
 
 def on_sizes(runtime: Runtime, sizes: Sizes | None) -> Runtime:

@@ -126,8 +126,8 @@ CODES: dict[str, Code] = {
         "Fuse the float32 model, and convert it afterwards with ranges in mind.",
     ),
     "overridable": Code(
-        "The weights are graph inputs with default values, so a caller may feed others. Models of IR version 3 "
-        "and of old exporters are written so.",
+        "The weights are graph inputs with default values, so a caller may feed others. Old exporters write models "
+        "so; before IR version 4 nobody can feed them, and they are constants.",
         "Give --freeze-initializers if no caller feeds weights, or export again.",
     ),
     "pad-axis": Code(

@@ -28,12 +28,14 @@ class Folded:
         kernel: c_out  c_in/group  *k.
         bias: c_out.
         field: 1  c_out  *size, what is added besides; None for nothing.
+        lead: c_in, what is added to the root before; None for nothing.
     """
 
     geometry: Geometry
     kernel: NDArray[Any]
     bias: NDArray[Any]
     field: NDArray[Any] | None = None
+    lead: NDArray[Any] | None = None
 
 
 def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
@@ -51,10 +53,11 @@ def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
     _spend(budget, value, group, elem_type)
     conv = value.conv if value.conv.geometry.group == group else value.conv.regroup(group)
     kernel = _rounded_kernel(conv, elem_type)
+    lead = None if value.lead is None else round_to(value.lead, elem_type)
     if value.field is None:
-        return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type))
+        return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type), lead=lead)
     offsets = round_to(value.offsets(value.field.size), elem_type)
-    return Folded(conv.geometry, kernel, np.zeros(len(kernel), kernel.dtype), offsets[np.newaxis])
+    return Folded(conv.geometry, kernel, np.zeros(len(kernel), kernel.dtype), offsets[np.newaxis], lead)
 
 
 def _spend(budget: Budget, value: Value, group: int, elem_type: int) -> None:

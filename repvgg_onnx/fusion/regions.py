@@ -116,6 +116,8 @@ def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Pl
     """
     members = tuple(graph.nodes[index] for index in sorted(candidate.members))
     feeding = _feeding(graph, members, candidate.value)
+    if len(members) < 2 and any(node.op_type == "DequantizeLinear" for node in feeding):
+        return None  # to store the weights as they are used would only make the file larger
     if (len(members) < 2 and not feeding) or not any(LIFTERS[node.op_type].weighs for node in members):
         return None
     if any(graph.readers.get(name) or graph.is_output(name) for name in members[-1].outputs if name != sink):
@@ -151,7 +153,7 @@ def _is_emitted(node: NodeView) -> bool:
 
 def _can_write(graph: GraphView, form: Form) -> bool:
     """Whether the form means what it should in the model's opset: up to 6 a bias did not broadcast by itself."""
-    return graph.opset >= 7 or form.op_type in ("Conv", "ConvTranspose")
+    return graph.opset >= 7 or (form.op_type in ("Conv", "ConvTranspose") and form.lead is None)
 
 
 def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError, LiftError
-from repvgg_onnx.fusion.demands import demanded_shapes
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import Refusal
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
+from repvgg_onnx.graph.demands import demanded_shapes
 from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 

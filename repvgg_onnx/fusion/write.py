@@ -76,9 +76,14 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
     """Nodes that compute ``sink`` from ``root``; their arrays are added to the graph."""
     nodes: list[onnx.NodeProto] = []
     source = root
+    if form.lead is not None and folded.lead is not None:
+        source = writer.fresh(f"{sink}.offset")
+        offset = writer.add(f"{sink}.lead", folded.lead.reshape(form.lead))
+        nodes.append(helper.make_node("Add", [root, offset], [source]))
     if form.before:
-        source = writer.fresh(f"{sink}.channels_first")
-        nodes.append(helper.make_node("Transpose", [root], [source], perm=form.before))
+        turned = writer.fresh(f"{sink}.channels_first")
+        nodes.append(helper.make_node("Transpose", [source], [turned], perm=form.before))
+        source = turned
     end = sink if not form.steps else writer.fresh(f"{sink}.reshaped")
     target = end if not form.after else writer.fresh(f"{sink}.result")
     result = target if folded.field is None else writer.fresh(f"{sink}.linear")

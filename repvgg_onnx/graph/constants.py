@@ -11,12 +11,12 @@ from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.evaluate import AnyArray, dense, run_node
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
+from repvgg_onnx.graph.quantization import QUANTIZING, weights_only
 from repvgg_onnx.graph.storage.files import TensorFiles, array_of
 
 RANDOM = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-QUANTIZING = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})  # to be left as they are
 GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
@@ -46,6 +46,7 @@ class Constants:
     _overridable: frozenset[str] = field(init=False)
     _expressions: dict[str, int] = field(init=False)  # tensor to index of its node
     _evaluated: dict[str, AnyArray | None] = field(init=False, default_factory=dict)
+    _weights_only: frozenset[str] = field(init=False)
     _own: frozenset[str] = field(init=False)  # names that hide those of the graph around
 
     def __post_init__(self) -> None:
@@ -55,6 +56,7 @@ class Constants:
         self._sparse = {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
         self._overridable = frozenset() if self.fixed else frozenset(value.name for value in self.graph.input)
         self._expressions = {}
+        self._weights_only = weights_only(self.graph)
         for index, node in enumerate(self.graph.node):
             if self._is_expression(node):
                 self._expressions |= {name: index for name in node.output if name}
@@ -114,7 +116,9 @@ class Constants:
 
     def _is_expression(self, node: onnx.NodeProto) -> bool:
         """Whether the node always gives the same: standard, deterministic, no subgraphs, constant inputs."""
-        if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM | QUANTIZING:
+        if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM:
+            return False
+        if node.op_type in QUANTIZING and not self._weights_only.issuperset(node.output):
             return False
         if any(attribute.type in GRAPHS for attribute in node.attribute):
             return False

@@ -132,7 +132,7 @@ def _sorted(model: onnx.ModelProto, *, owned: bool) -> onnx.ModelProto:
             copied = onnx.ModelProto()
             copied.CopyFrom(model)
             model = copied
-        for graph in unsorted_graphs(model):
+        for graph in reversed(unsorted_graphs(model)):  # inner ones first, since sorting makes copies of nodes
             sort_nodes(graph)
     return model
 

@@ -16,6 +16,7 @@ import repvgg_onnx.cli.many as many
 from repvgg_onnx.cli.boundary import BadInputError
 from repvgg_onnx.cli.turns import Turns, alone, working
 from tests.cli.models import BLOCK, PLAIN, filled
+from tests.processes import interruptible, wait_for
 
 COMMAND = [sys.executable, "-m", "repvgg_onnx", "fuse"]
 
@@ -258,10 +259,8 @@ def die(request, output, *, debug):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_leaves_what_is_whole_and_no_litter(models, tmp_path, jobs):
     out = tmp_path / "out"
-    started = subprocess.Popen(
+    started = interruptible(
         [*COMMAND, *map(str, models), "-o", str(out), "--bench-seconds", "60", "--jobs", str(jobs)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     wait_for(lambda: out.exists() and any(path.name.startswith(".") for path in out.iterdir()))
@@ -285,13 +284,6 @@ def test_processes_end_with_their_parent(models, tmp_path):
     started.communicate(timeout=60)  # the pipes are closed by the last process that holds them
 
     wait_for(lambda: not any(path.name.startswith(".") for path in out.iterdir()))
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests.processes import interruptible
+
 COMMAND = [sys.executable, "-m", "repvgg_onnx"]
 HEAVY = ("numpy", "onnx", "onnxruntime", "onnx_graphsurgeon", "rich", "torch")
 
@@ -125,10 +127,8 @@ def test_quiet_shows_no_progress(block):
 
 
 def test_ctrl_c_leaves_nothing_behind(block, tmp_path):
-    started = subprocess.Popen(
-        [*COMMAND, "fuse", str(block), "--bench-seconds", "60", f"--json={tmp_path / 'report.json'}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    started = interruptible(
+        [*COMMAND, "fuse", str(block), "--bench-seconds", "60", f"--json={tmp_path / 'report.json'}"]
     )
     time.sleep(2)  # long enough to be at work, whatever the work is
     started.send_signal(signal.SIGINT)

@@ -75,6 +75,16 @@ def test_batch_normalization_of_every_opset(opset, attributes):
     assert_fuses(after_conv(steps, opset=opset, **batch_norm(4)), ["Conv"])
 
 
+@pytest.mark.parametrize("opset", [7, 8])
+@pytest.mark.parametrize("spatial", [0, 1])
+def test_old_batch_normalization_without_positions(opset, spatial):
+    """What MXNet writes behind a dense layer: one statistic per position is one per channel."""
+    text = f"""net (float[3,6] x) => (float[3,4] y) {{
+        a = Gemm<transB=1>(x, w, b)  y = BatchNormalization<spatial={spatial}>(a, gamma, beta, mean, var)
+    }}"""
+    assert_fuses(build(text, opset=opset, w=(4, 6), b=(4,), **batch_norm(4)), ["Gemm"])
+
+
 RATIO, NOT_TRAINING = {"r": np.array(0.5, np.float32)}, {"t": np.array(False)}
 
 

@@ -157,6 +157,7 @@ def test_parity_alone_is_as_in_the_whole():
     assert json.loads(parity_json("9.8.7", parity())) == {
         "schema_version": 1,
         "tool_version": "9.8.7",
+        "sizes": None,
         "parity": whole["parity"],
         "bisection": None,
     }
