@@ -28,7 +28,7 @@ from repvgg_onnx.cli.boundary import (
 )
 from repvgg_onnx.cli.configuring import settings_of
 from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.fusing import fused_file, run_fuse, told
+from repvgg_onnx.cli.fusing import fused_file, machine_warnings, run_fuse, told
 from repvgg_onnx.cli.judging import failure
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, rendered, show
@@ -119,6 +119,8 @@ def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, 
         _require_folder_of_many(folder)
         requests = [request.to(folder / request.options.model.name) for request in requests]
     _require_places(requests, output)
+    warnings = [machine_warnings(request.options, request.runtime) for request in requests]
+    requests = [replace(request, warnings=found) for request, found in zip(requests, warnings, strict=True)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     return _report(_outcomes(requests, plan, output), summary, output)
@@ -156,7 +158,9 @@ def work(request: Request, output: Output, *, debug: bool) -> Outcome:
         with (
             working(),
             about(path),
-            fused_file(request.options, request.assumptions, request.runtime, Output(None, output.quiet)) as made,
+            fused_file(
+                request.options, request.assumptions, request.runtime, Output(None, output.quiet), request.warnings
+            ) as made,
         ):
             sentence = failure(request.options, made.report)
             exit_code = 0 if sentence is None else CheckFailedError.exit_code
