@@ -71,7 +71,7 @@ def candidate_of(options: FuseOptions, assumptions: Assumptions, runtime: Runtim
     with stage(f"Folding {options.model.name}", quiet=output.quiet):
         before, opened = _read(options.model, runtime.shapes)
         decisions = decided(options, tuning, opened.model)
-        overridable = _overridable(opened, assumptions, options.max_constant_mb)
+        overridable = _overridable(opened, assumptions, runtime.shapes, options.max_constant_mb)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
             proof = prove(
                 options.model,
@@ -98,7 +98,7 @@ def folded(
     shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before, opened = _read(path, shapes)
-        overridable = _overridable(opened, assumptions, max_constant_mb)
+        overridable = _overridable(opened, assumptions, shapes, max_constant_mb)
         fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
         candidate = _candidate(before, opened, Proof(fusion, (), ()), shapes)
         return replace(candidate, overridable=overridable, sizes=sizes)
@@ -111,16 +111,18 @@ def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, O
     return replace(describe(path, opened), profile=profiled, topology=topology(opened.model)), opened
 
 
-def _overridable(opened: OpenModel, assumptions: Assumptions, max_constant_mb: int) -> Overridable | None:
+def _overridable(
+    opened: OpenModel, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], max_constant_mb: int
+) -> Overridable | None:
     """The convolutions that stay because a caller may feed their weights; the regions are those of the frozen model."""
     if assumptions.freeze_initializers:
         return None
     convolutions, total = overridable_convolutions(opened.model)
     if not convolutions:
         return None
-    frozen = asdict(assumptions) | {"freeze_initializers": True}
-    regions = fuse(open_model(opened.path), max_constant_mb=max_constant_mb, **frozen).regions
-    return Overridable(convolutions, total, len(regions))
+    frozen = replace(assumptions, freeze_initializers=True)
+    fusion = _fused(open_model(opened.path), frozen, shapes, max_constant_mb, UNDECIDED)
+    return Overridable(convolutions, total, len(fusion.regions))
 
 
 def _fused(
