@@ -18,7 +18,7 @@ from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph.assume import overridable_convolutions
 from repvgg_onnx.graph.load import OpenModel, open_model
-from repvgg_onnx.pipeline import Fusion, fuse
+from repvgg_onnx.pipeline import Fusion, fuse, prepare
 from repvgg_onnx.proof import Proof, prove
 from repvgg_onnx.report.model import ModelFile, Overridable
 from repvgg_onnx.report.topology import topology
@@ -117,7 +117,7 @@ def _overridable(
     """The convolutions that stay because a caller may feed their weights; the regions are those of the frozen model."""
     if assumptions.freeze_initializers:
         return None
-    convolutions, total = overridable_convolutions(opened.model)
+    convolutions, total = overridable_convolutions(prepare(opened.model, outputs=assumptions.outputs)[0])
     if not convolutions:
         return None
     frozen = replace(assumptions, freeze_initializers=True)
