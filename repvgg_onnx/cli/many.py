@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +44,9 @@ from repvgg_onnx.report.model import FuseReport, Outcome
 from repvgg_onnx.report.summary import check_report, summary
 
 Result = TypeVar("Result")
+
+PATIENCE_S = 3.0
+"""Time that the processes of a pool have to end in good order."""
 
 
 def fuse_models(ctx: click.Context) -> int:
@@ -269,11 +274,21 @@ def _pool(workers: int) -> Iterator[_Pool]:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+        _end_all(multiprocessing.active_children())
         raise
     finally:
         pool.shutdown()
+
+
+def _end_all(children: Sequence[BaseProcess]) -> None:
+    """The processes undo what they do and end; those that cannot, because onnx holds Python's lock, are killed."""
+    for child in children:
+        child.terminate()
+    end = time.monotonic() + PATIENCE_S
+    for child in children:
+        child.join(max(end - time.monotonic(), 0.0))
+        if child.is_alive():
+            child.kill()
 
 
 @contextmanager
