@@ -41,6 +41,9 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
     for plan, folded in replacements:
         written = write_form(writer, plan.form, folded, root=plan.frame.root, sink=plan.sink)
         written.main.name = _main_member(plan).proto.name
+        gone = {id(view.nodes[index].proto) for index in plan.removed}
+        for node, step in zip(reversed(written.nodes), reversed(plan.form.steps), strict=False):
+            node.name = step.proto.name if id(step.proto) in gone else ""
         _note_members(written.main, plan)
         nodes[plan.members[-1].index] = written.nodes
         removed |= plan.removed
