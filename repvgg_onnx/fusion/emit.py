@@ -77,7 +77,8 @@ def _note_members(node: onnx.NodeProto, plan: Plan) -> None:
 
 def _main_member(plan: Plan) -> NodeView:
     """The removed member with the largest kernel, whose name the new node takes over."""
-    removed = [node for node in plan.members if node.index in plan.removed]
+    written_again = {id(step.proto) for step in plan.form.steps}
+    removed = [node for node in plan.members if node.index in plan.removed and id(node.proto) not in written_again]
     return max(removed, key=lambda node: (LIFTERS[node.op_type].weighs, node.kernel_size, node.index))
 
 

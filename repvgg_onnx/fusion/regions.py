@@ -1,17 +1,18 @@
 """Which affine regions are worth one node: chosen by cost, none overlapping another, nothing edited yet."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from repvgg_onnx.fusion.cost import cost_of_node, cost_of_nodes, elements, width
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.forms import Form, cost_of_form, form_of
 from repvgg_onnx.fusion.leading import free_arithmetic
+from repvgg_onnx.fusion.leftovers import leftovers
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import PROVENANCE, Cost, Refusal
 from repvgg_onnx.fusion.tail import CHANGES_OF_SHAPE
 from repvgg_onnx.fusion.value import Frame, Value
-from repvgg_onnx.fusion.walk import Candidate, walk
+from repvgg_onnx.fusion.walk import Candidate, Walk, walk
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 
@@ -82,12 +83,12 @@ class Findings:
         return sorted(plans, key=lambda plan: plan.members[-1].index)
 
 
-def find_regions(graph: GraphView, refused: Collection[str] = (), decisions: Decisions = UNDECIDED) -> Findings:
+def find_regions(graph: GraphView, refused: Mapping[str, Refusal], decisions: Decisions = UNDECIDED) -> Findings:
     """Regions to fold, and the reasons why others are not.
 
     Args:
         graph: what to search.
-        refused: sinks that could not be folded before.
+        refused: by sink, why a region could not be folded before; not among the reasons that are found.
         decisions: what to fold or to keep whatever it costs.
     """
     found = walk(graph)
@@ -102,10 +103,27 @@ def find_regions(graph: GraphView, refused: Collection[str] = (), decisions: Dec
     groups = _choose(graph, free, decisions)
     declined = _declined(plans, groups)
     reasons = [*found.refusals, *(_reason(graph, plan) for plan in declined)]
-    if len(free) < len(plans):
-        reasons += [_decided(plan) for group in _choose(graph, plans) for plan in group.plans if plan not in free]
+    kept = (
+        [plan for group in _choose(graph, plans) for plan in group.plans if plan not in free] if free != plans else []
+    )
+    reasons += map(_decided, kept)
+    if not groups:
+        within = {node.index: _decided(plan) for plan in kept for node in plan.members}
+        within |= {node.index: _reason(graph, plan) for plan in reversed(declined) for node in plan.members}
+        within |= _within_refused(found, refused)
+        reasons += leftovers(graph, [*refused.values(), *reasons], within)
     open_ = [plan for plan in declined if plan in free and len(plan.removed) >= len(plan.members)]
     return Findings(groups, open_, reasons)
+
+
+def _within_refused(found: Walk, refused: Mapping[str, Refusal]) -> dict[int, Refusal]:
+    """For each member of a region that could not be folded the reason."""
+    return {
+        index: refusal
+        for sink, refusal in refused.items()
+        for candidate in found.candidates.get(sink, {}).values()
+        for index in candidate.members
+    }
 
 
 def _plan(graph: GraphView, sink: str, frame: Frame, candidate: Candidate) -> Plan | None:
