@@ -170,7 +170,7 @@ class _Trial:
             wrong = [parity for parity in checked if not parity.passed]
             refused |= {parity.sink: _refusal(parity) for parity in wrong}
             if not wrong:
-                parity = self._parity(fusion, [region.sink for region in checked])
+                parity = self._parity(fusion, {region.sink: region.error for region in checked})
                 if parity is None or parity.passed:
                     return Proof(fusion, checked, tuple(failed), parity)
                 guilty = self._guilty(fusion, refused, parity, everything=len(failed) >= MOST_ROLLED_BACK)
@@ -181,7 +181,7 @@ class _Trial:
             fusion = self.compiled(refused=refused)
             pieces = list(_pieces(flat, fusion, shapes))
 
-    def _parity(self, fusion: Fusion, proven: Collection[str] = ()) -> Parity | None:
+    def _parity(self, fusion: Fusion, proven: Mapping[str, float] | None = None) -> Parity | None:
         """How the outputs compare; None where nothing is folded."""
         if not fusion.regions:
             return None

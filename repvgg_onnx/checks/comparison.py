@@ -19,11 +19,13 @@ class Comparison:
         error: floating point: normalized error. Everything else: fraction of the elements that differ.
         reason: why the error is infinite, in words; empty otherwise.
         vacuous: whether the first model's value is all NaN and infinity, so that no number was compared.
+        unlike: whether the types, the shapes or the numbers of elements differ.
     """
 
     error: float
     reason: str = ""
     vacuous: bool = False
+    unlike: bool = False
 
 
 def compare_values(before: Any, after: Any, scale: float | None = None) -> Comparison:
@@ -36,7 +38,7 @@ def compare_values(before: Any, after: Any, scale: float | None = None) -> Compa
     """
     ours, theirs = _leaves(before), _leaves(after)
     if len(ours) != len(theirs):
-        return Comparison(math.inf, "the output has another number of elements")
+        return Comparison(math.inf, "the output has another number of elements", unlike=True)
     compared = (_compare_arrays(a, b, scale) for a, b in zip(ours, theirs, strict=True))
     return max(compared, key=lambda found: (found.error, not found.vacuous), default=Comparison(0.0))
 
@@ -84,9 +86,9 @@ def is_finite(value: Any) -> bool:
 
 def _compare_arrays(before: Array, after: Array, scale: float | None) -> Comparison:
     if before.dtype != after.dtype:
-        return Comparison(math.inf, f"the type is {after.dtype.name} instead of {before.dtype.name}")
+        return Comparison(math.inf, f"the type is {after.dtype.name} instead of {before.dtype.name}", unlike=True)
     if before.shape != after.shape:
-        return Comparison(math.inf, f"the shape is {after.shape} instead of {before.shape}")
+        return Comparison(math.inf, f"the shape is {after.shape} instead of {before.shape}", unlike=True)
     if before.dtype.name not in FLOATS:
         return Comparison(int(np.count_nonzero(before != after)) / max(before.size, 1))
     error = normalized_error(before, after, scale)

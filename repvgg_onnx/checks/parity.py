@@ -8,133 +8,28 @@ are compared one by one.
 
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from repvgg_onnx.checks.agreement import Agreement, agreement_of, total
 from repvgg_onnx.checks.comparison import Comparison, compare_values, described, is_finite, normalized_error
 from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
 from repvgg_onnx.checks.exposure import parsed, private_copy
-from repvgg_onnx.checks.inner import Inner, InnerParity, compare_inner
+from repvgg_onnx.checks.inner import Inner, compare_inner
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
-from repvgg_onnx.checks.reference import OF_NOISE, PLAIN, SHIPPED, Reference, few, reference
+from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PLAIN, SHIPPED, Reference, few, reference
 from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, ProviderLike, Session, Source, loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
-from repvgg_onnx.errors import CheckError
+from repvgg_onnx.checks.verdicts import DecidedBy, OutputParity, Parity
+from repvgg_onnx.errors import CheckError, ModelError
 
 __all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
 
-LOUD = 1e-3
-"""A feed on which an output's own noise is above this, and above the tolerance, decides nothing about the output."""
-
 _VACUOUS = "it is all NaN and infinity in the original too, so that nothing could be compared"
 _UNDECIDED = "no feed determines this output, and the models name no tensors alike to compare instead; give real inputs"
-
-DecidedBy = Literal["tolerance", "noise", "inner tensors"]
-
-
-@dataclass(frozen=True)
-class OutputParity:
-    """How one output of the second model compares with the original's.
-
-    Attributes:
-        name: tensor name.
-        dtype: numpy's name of the original's type; ``sequence`` or ``map`` for what is no tensor.
-        shape: of the original's output in the worst run; empty for what is no tensor.
-        error: worst over the feeds and levels that decide, or over all where none does. Floating point: normalized
-            error, or the error over the width of the range that the values lie in. Everything else: fraction of the
-            elements that differ.
-        tolerance: error up to which it passes whatever its noise.
-        passed: whether it passed.
-        worst_feed: label of the feed with the worst error.
-        worst_level: onnxruntime optimization level with the worst error.
-        reason: why the error is infinite, or why nothing could be decided, in words; empty otherwise.
-        noise: how far the original's output differs from itself on the worst feed, measured as the error is.
-        range: width of the range that errors are measured against; None where it is the largest value.
-        decided_by: ``tolerance``, or ``noise`` where an error above it is one that the original has too, or
-            ``inner tensors`` where no feed decides.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    error: float
-    tolerance: float
-    passed: bool
-    worst_feed: str
-    worst_level: str
-    reason: str = ""
-    noise: float = 0.0
-    range: float | None = None
-    decided_by: DecidedBy = "tolerance"
-
-    @property
-    def difference(self) -> str:
-        """How the output differs, in words."""
-        return f"output {self.name!r}: {self.reason or f'error {self.error:.2g} is above {self.tolerance:.2g}'}"
-
-    @property
-    def remark(self) -> str:
-        """What there is to say of an output that its inputs do not determine well, in one sentence; empty otherwise."""
-        if math.isinf(self.error) and self.passed:
-            return f"output {self.name!r} is all NaN and infinity on these inputs"
-        if self.dtype not in FLOATS and self.decided_by == "inner tensors":
-            return (
-                f"output {self.name!r} jumps: the original itself gives other values when its inputs move by a few "
-                "units in the last place"
-            )
-        if self.noise > self.tolerance and self.dtype in FLOATS:
-            return f"these inputs do not determine output {self.name!r} to better than {self.noise:.1e}"
-        return ""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """How the outputs of two models compare.
-
-    Attributes:
-        outputs: one entry for each output that either model has, the original's order first.
-        feeds: labels of what the models were fed.
-        levels: onnxruntime optimization levels at which both were run.
-        tolerance_reason: the tolerance and where it comes from.
-        agreements: how the classes compare, for each output that looks like logits; on the user's inputs where there
-            are any. They are for information and decide nothing.
-        inner: tensors that were compared inside the models, because an output alone does not tell; in the original's
-            order.
-        remarks: what else is to be known, in sentences, such as a level at which the original is not finite.
-    """
-
-    outputs: tuple[OutputParity, ...]
-    feeds: tuple[str, ...]
-    levels: tuple[str, ...]
-    tolerance_reason: str
-    agreements: tuple[Agreement, ...] = ()
-    inner: tuple[InnerParity, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        """Whether every output passed."""
-        return all(output.passed for output in self.outputs)
-
-    @property
-    def worst(self) -> OutputParity:
-        """The output with the largest error, of those that did not pass if there are any; there must be an output."""
-        return max(self.outputs, key=lambda output: (not output.passed, output.error))
-
-    @property
-    def error(self) -> float:
-        """Worst error of any output that is decided by itself, and of the inner tensors that decide about others."""
-        own = [output.error for output in self.outputs if output.decided_by != "inner tensors" or not output.passed]
-        return max([*own, *(tensor.error for tensor in self.inner)], default=0.0)
-
-    @property
-    def noise(self) -> float:
-        """The original's own noise, worst over the outputs."""
-        return max((output.noise for output in self.outputs), default=0.0)
 
 
 @on_runnable_shapes
@@ -189,13 +84,13 @@ def verify(
     require_tolerance(tolerance)
     conditions = Conditions(shapes, inputs, ranges, labels, seeds, provider, threads, custom_ops)
     with loadable(before) as first, loadable(after) as second:
-        plain = conditions.open(second, PLAIN)
-        known = reference(before, first, conditions, others=[plain.inputs])
-        return _Judge(known, after, second, tolerance).judged(plain)
+        opened = [conditions.open(second, PLAIN)]
+        known = reference(before, first, conditions, others=[opened[0].inputs])
+        return _Judge(known, after, second, tolerance).judged(opened)
 
 
 def judge(
-    known: Reference, after: ModelLike, *, tolerance: float | None = None, proven: Collection[str] = ()
+    known: Reference, after: ModelLike, *, tolerance: float | None = None, proven: Mapping[str, float] | None = None
 ) -> Parity:
     """Comparison of a model with one that has run already, as ``verify`` makes it; raises as that does.
 
@@ -203,16 +98,17 @@ def judge(
         known: the original.
         after: the model to judge.
         tolerance: as for ``verify``.
-        proven: tensors of the second model that are known to be right, given those before them: sinks of its regions.
+        proven: tensors that are known to be right, given those before them: sinks of regions, each with the error that
+            the region has on its own.
     """
     require_tolerance(tolerance)
     with loadable(after) as source:
-        return _Judge(known, after, source, tolerance, proven).judged()
+        return _Judge(known, after, source, tolerance, proven).judged([])
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """One output in one run; the fields are OutputParity's."""
+    """One output in one run; the fields are OutputParity's, and whether only one of the models gave the output."""
 
     name: str
     dtype: str
@@ -222,6 +118,7 @@ class _Finding:
     level: str
     noise: float = 0.0
     agreement: Agreement | None = None
+    absent: bool = False
 
     @property
     def error(self) -> float:
@@ -237,21 +134,25 @@ class _Judge:
         after: ModelLike,
         source: Source,
         asked: float | None,
-        proven: Collection[str] = (),
+        proven: Mapping[str, float] | None = None,
     ) -> None:
-        self.known, self.after, self.source, self.asked, self.proven = known, after, source, asked, proven
+        self.known, self.after, self.source, self.asked, self.proven = known, after, source, asked, proven or {}
         self.tolerance, self.reason = choose_tolerance(parsed(known.model), asked)
         self.remarks: dict[str, None] = {}
 
-    def judged(self, plain: Session | None = None) -> Parity:
-        """The comparison; a session of the second model at ORT_DISABLE_ALL that is open already is used up."""
+    def judged(self, opened: list[Session]) -> Parity:
+        """The comparison.
+
+        Args:
+            opened: a session of the second model at ORT_DISABLE_ALL, if there is one already; it is taken out of the
+                list, so that it can be closed before others are opened.
+        """
         findings: list[_Finding] = []
         for level in LEVELS:
             expected = self.known.outputs(level)
             if level == PLAIN:
                 self.known.release()
-            after = plain if plain is not None and level == PLAIN else self.known.conditions.open(self.source, level)
-            plain = None
+            after = opened.pop() if opened and level == PLAIN else self.known.conditions.open(self.source, level)
             for index, values in enumerate(expected):
                 findings += self._compare_run(after, index, values, level)
             del after
@@ -286,10 +187,10 @@ class _Judge:
             if name in actual:
                 found = compare_values(value, actual[name], self.known.scale(name))
             alike = agreement_of(name, value, actual.get(name), feed.labels) if level == SHIPPED else None
-            yield _Finding(name, *described(value), found, index, level, agreement=alike)
+            yield _Finding(name, *described(value), found, index, level, agreement=alike, absent=name not in actual)
         for name in [name for name in actual if name not in expected]:
             lacking = Comparison(math.inf, "the original has no such output")
-            yield _Finding(name, *described(actual[name]), lacking, index, level)
+            yield _Finding(name, *described(actual[name]), lacking, index, level, absent=True)
 
     def _output(self, findings: Sequence[_Finding]) -> OutputParity:
         """The judgement of one output from all its runs, as far as it can be judged from outside."""
@@ -303,7 +204,7 @@ class _Judge:
         if open_ and self.asked is not None:  # whoever names a tolerance wants no other excuse
             return self._parity(_worst(open_), passed=False)
         known = [found for found in open_ if not self._is_undetermined(found)]
-        failed = [found for found in known if not found.error <= OF_NOISE * found.noise]
+        failed = [found for found in known if math.isinf(found.error) or found.error > OF_NOISE * found.noise]
         if failed:
             return self._parity(_worst(failed), passed=False)
         if within or known:
@@ -357,13 +258,16 @@ class _Judge:
 
     def _is_undetermined(self, found: _Finding) -> bool:
         """Whether the original itself gives so different values on this feed that an error says nothing."""
-        if math.isinf(found.error):
+        jumps = self.known.jumps(found.name)
+        if found.absent or (found.compared.unlike and not jumps):
             return False
         if found.noise > max(LOUD, self.tolerance):
-            return True
-        if not self.known.jumps(found.name):
+            return math.isinf(found.noise) or not math.isinf(found.error)
+        if not jumps:
             return False
         moved = self.known.noise_of_moves(found.index, int(OF_NOISE)).get(found.name, 0.0)
+        if math.isinf(found.error):
+            return math.isinf(moved)
         return moved > (max(LOUD, self.tolerance) if found.dtype in FLOATS else 0.0)
 
     def _inner(self, outputs: Sequence[OutputParity]) -> Inner | None:
@@ -377,7 +281,7 @@ class _Judge:
             return compare_inner(
                 before, after, names, feeds, self.known.conditions, self.tolerance, self.known.kinds, self.proven
             )
-        except CheckError:
+        except (CheckError, ModelError):  # a part of the original that cannot be run on its own
             return None
 
     def _confirmed(self, output: OutputParity, inner: Inner | None) -> OutputParity:
@@ -387,9 +291,10 @@ class _Judge:
         if inner is None or not inner.tells(output.name):
             sure = output.decided_by == "noise"
             return output if sure else replace(output, passed=False, reason=output.reason or _UNDECIDED)
-        if inner.passed(output.name):
+        failed = inner.failed(output.name, blind=math.isinf(output.error))
+        if not failed:
             return output
-        worst = next(tensor for tensor in inner.failed if tensor.name in inner.ancestors[output.name])
+        worst = failed[0]
         why = worst.reason or f"its error is {worst.error:.2g} and may be {worst.limit:.2g}"
         return replace(output, passed=False, reason=f"tensor {worst.name!r} inside differs: {why}, on {worst.feed}")
 

@@ -65,12 +65,14 @@ class Session:
     Attributes:
         inputs: what the model must be fed, by name, in graph order.
         outputs: names of the outputs in graph order.
+        tensors: those of them that are tensors, and no sequences, maps or optionals.
     """
 
     def __init__(self, inner: onnxruntime.InferenceSession) -> None:
         self._inner = inner
         self.inputs = {i.name: TensorSpec(i.name, i.type, tuple(i.shape)) for i in inner.get_inputs()}
         self.outputs = tuple(output.name for output in inner.get_outputs())
+        self.tensors = frozenset(output.name for output in inner.get_outputs() if output.type.startswith("tensor("))
         types = [tensor.type for tensor in (*inner.get_inputs(), *inner.get_outputs())]
         self._has_bfloat16 = any("bfloat16" in type_ for type_ in types)
 

@@ -1,6 +1,7 @@
 """Sizes of dynamic axes that onnxruntime really runs a model on: the usual ones, or the first of a short list."""
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from repvgg_onnx.checks.drawing import draw
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import CPU, ModelLike, ProviderLike, Session, loadable, open_session
-from repvgg_onnx.errors import CheckError, LoadError, RunError
+from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.shapes import Axis, alternatives, bind_shapes, name_of_axis
 
 Shapes = Mapping[str, Sequence[int]]
@@ -21,6 +22,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 LEVEL = "ORT_DISABLE_ALL"
 SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
+MOST_ELEMENTS = 2**24
+"""Of all inputs together; nothing larger is tried."""
 
 
 def is_open(declared: Mapping[str, Sequence[Axis]], given: Shapes) -> bool:
@@ -66,17 +69,20 @@ def runnable_shapes(
     if not is_open(declared, given) or (ranges or {}).keys() - declared.keys():  # the latter is for others to refuse
         return None
     end = time.monotonic() + SECONDS
-    first: CheckError | None = None
+    first: RunError | None = None
     tried = 0
-    for bound in alternatives(declared, given):
+    for number, bound in enumerate(alternatives(declared, given)):
         if first is not None and time.monotonic() > end:
             break
+        if sum(map(math.prod, bound.values())) > MOST_ELEMENTS:
+            continue
         tried += 1
         failure = _failure(session, bound, ranges or {})
         if failure is None:
-            return None if first is None else {name: shape for name, shape in bound.items() if declared[name]}
+            return {name: shape for name, shape in bound.items() if declared[name]} if number else None
         first = first or failure
-    assert first is not None  # there is at least one alternative
+    if first is None:  # everything would be too large
+        return None
     usual = bind_shapes(declared, given)
     indices = [name for name, spec in session.inputs.items() if spec.type in ("tensor(int32)", "tensor(int64)")]
     hint = f", or with --range {indices[0]}=0,1 what its indices may be" if indices else ""

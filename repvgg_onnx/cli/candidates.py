@@ -84,7 +84,7 @@ def candidate_of(
     with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("check"):
         before, opened = _read(options.model, runtime.shapes, assumptions)
         decisions = decided(options, tuning, opened.model)
-        overridable = _overridable(opened, assumptions, options.max_constant_mb)
+        overridable = _overridable(opened, assumptions, runtime.shapes, options.max_constant_mb)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
             proof = prove(
                 options.model,
@@ -114,7 +114,7 @@ def folded(
     shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
         before, opened = _read(path, shapes, assumptions)
-        overridable = _overridable(opened, assumptions, max_constant_mb)
+        overridable = _overridable(opened, assumptions, shapes, max_constant_mb)
         fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
         candidate = _candidate(before, opened, Proof(fusion, (), ()), shapes)
         return replace(candidate, overridable=overridable, sizes=sizes)
@@ -129,16 +129,18 @@ def _read(path: Path, shapes: Mapping[str, Sequence[int]], assumptions: Assumpti
     return (replace(described, census=census(model)) if notes else described), opened
 
 
-def _overridable(opened: OpenModel, assumptions: Assumptions, max_constant_mb: int) -> Overridable | None:
+def _overridable(
+    opened: OpenModel, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], max_constant_mb: int
+) -> Overridable | None:
     """The convolutions that stay because a caller may feed their weights; the regions are those of the frozen model."""
     if assumptions.freeze_initializers:
         return None
-    convolutions, total = overridable_convolutions(opened.model)
+    convolutions, total = overridable_convolutions(prepare(opened.model, outputs=assumptions.outputs)[0])
     if not convolutions:
         return None
-    frozen = asdict(assumptions) | {"freeze_initializers": True}
-    regions = fuse(open_model(opened.path), max_constant_mb=max_constant_mb, **frozen).regions
-    return Overridable(convolutions, total, len(regions))
+    frozen = replace(assumptions, freeze_initializers=True)
+    fusion = _fused(open_model(opened.path), frozen, shapes, max_constant_mb, UNDECIDED)
+    return Overridable(convolutions, total, len(fusion.regions))
 
 
 def _fused(

@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +30,7 @@ from repvgg_onnx.cli.boundary import (
 )
 from repvgg_onnx.cli.configuring import settings_of
 from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.fusing import fused_file, run_fuse, told
+from repvgg_onnx.cli.fusing import fused_file, machine_warnings, run_fuse, told
 from repvgg_onnx.cli.judging import failure
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, rendered, show
@@ -42,6 +44,9 @@ from repvgg_onnx.report.model import FuseReport, Outcome
 from repvgg_onnx.report.summary import check_report, summary
 
 Result = TypeVar("Result")
+
+PATIENCE_S = 3.0
+"""Time that the processes of a pool have to end in good order."""
 
 
 def fuse_models(ctx: click.Context) -> int:
@@ -119,6 +124,8 @@ def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, 
         _require_folder_of_many(folder)
         requests = [request.to(folder / request.options.model.name) for request in requests]
     _require_places(requests, output)
+    warnings = [machine_warnings(request.options, request.runtime) for request in requests]
+    requests = [replace(request, warnings=found) for request, found in zip(requests, warnings, strict=True)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     return _report(_outcomes(requests, plan, output), summary, output)
@@ -156,7 +163,9 @@ def work(request: Request, output: Output, *, debug: bool) -> Outcome:
         with (
             working(),
             about(path),
-            fused_file(request.options, request.assumptions, request.runtime, Output(None, output.quiet)) as made,
+            fused_file(
+                request.options, request.assumptions, request.runtime, Output(None, output.quiet), request.warnings
+            ) as made,
         ):
             sentence = failure(request.options, made.report)
             exit_code = 0 if sentence is None else CheckFailedError.exit_code
@@ -265,11 +274,21 @@ def _pool(workers: int) -> Iterator[_Pool]:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+        _end_all(multiprocessing.active_children())
         raise
     finally:
         pool.shutdown()
+
+
+def _end_all(children: Sequence[BaseProcess]) -> None:
+    """The processes undo what they do and end; those that cannot, because onnx holds Python's lock, are killed."""
+    for child in children:
+        child.terminate()
+    end = time.monotonic() + PATIENCE_S
+    for child in children:
+        child.join(max(end - time.monotonic(), 0.0))
+        if child.is_alive():
+            child.kill()
 
 
 @contextmanager

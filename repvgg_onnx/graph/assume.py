@@ -154,7 +154,7 @@ def _training_nodes(
     graph: onnx.GraphProto, opset: int, constants: Constants
 ) -> Iterator[tuple[onnx.NodeProto, Constants]]:
     """The nodes in training mode whose further outputs nothing reads, each with the constants that it sees."""
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    used = set(read_names(graph)) - {""}
     for node in graph.node:
         if node.domain in STANDARD_DOMAINS and not any(name in used for name in node.output[1:]):
             dropout = node.op_type == "Dropout" and opset >= 12 and len(node.input) == 3 and node.input[2]

@@ -11,7 +11,7 @@ from rich.text import Text
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.report.findings import change, overridable_words, refusal_lines, regions_found
 from repvgg_onnx.report.groups import group_regions
-from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, shortened
+from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, noisy_lines, shortened
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.units import names, plural, printable
@@ -39,7 +39,8 @@ def summary(outcomes: Sequence[Outcome]) -> Group:
     table.add_column("verdict", no_wrap=True)
     for outcome in outcomes:
         table.add_row(printable(outcome.path), *figures(outcome.report), _verdict(outcome))
-    return Group(table, Text(), Text(totals(outcomes)))
+    noisy = dict.fromkeys(sentence for outcome in outcomes if outcome.report for sentence in outcome.report.warnings)
+    return Group(table, Text(), *noisy_lines(noisy), Text(totals(outcomes)))
 
 
 def check_report(outcomes: Sequence[Outcome], *, every: bool = False) -> Group:

@@ -28,7 +28,7 @@ def right_classes(x: np.ndarray) -> np.ndarray:
 
 def test_agreement_is_counted_on_all_feeds_where_none_is_the_users():
     (agreement,) = verify(classifier(), classifier(), shapes={"x": (5, 4)}, seeds=(0, 1)).agreements
-    assert agreement == Agreement("y", 15, 15, Accuracy(), Accuracy())
+    assert agreement == Agreement("y", 20, 20, Accuracy(), Accuracy())
 
 
 def test_agreement_and_accuracy_are_counted_on_the_users_rows_once():

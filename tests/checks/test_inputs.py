@@ -17,19 +17,21 @@ BATCH_OF_TWO = specs(x=("float", (2, 4)))
 
 def test_feeds_are_seeded_signed_and_distinct():
     feeds = build_feeds(IMAGE, seeds=(3, 8))
-    assert [feed.label for feed in feeds] == ["normal, seed 3", "normal, seed 8", "border, seed 3"]
+    labels = ["normal, seed 3", "normal, seed 8", "border, seed 3", "picture 0 to 1, seed 3"]
+    assert [feed.label for feed in feeds] == labels
     again = build_feeds(IMAGE, seeds=(3, 8))
     assert all(np.array_equal(a.values["x"], b.values["x"]) for a, b in zip(feeds, again, strict=True))
     assert not np.array_equal(feeds[0].values["x"], feeds[1].values["x"])
     for feed in feeds:
         assert feed.values["x"].shape == (1, 4, 5, 7)
         assert feed.values["x"].dtype == np.float32
+    for feed in feeds[:3]:
         assert 0.3 < (feed.values["x"] < 0).mean() < 0.7
 
 
 def test_two_inputs_do_not_get_the_same_values():
-    (feed, _) = build_feeds(specs(a=("float", (4, 6)), b=("float", (4, 6))), seeds=(0,))
-    assert not np.array_equal(feed.values["a"], feed.values["b"])
+    for feed in build_feeds(specs(a=("float", (4, 6)), b=("float", (4, 6))), seeds=(0,)):
+        assert not np.array_equal(feed.values["a"], feed.values["b"])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_nothing_to_feed_is_refused():
 def test_user_arrays_bind_dynamic_axes_for_every_feed_and_come_last():
     x = np.arange(3 * 4 * 5 * 7, dtype=np.float32).reshape(3, 4, 5, 7)
     feeds = build_feeds(IMAGE, inputs={"x": x, "labels": np.arange(3)}, seeds=(0,))
-    assert [feed.label for feed in feeds] == ["normal, seed 0", "border, seed 0", "inputs"]
+    assert [feed.label for feed in feeds] == ["normal, seed 0", "border, seed 0", "picture 0 to 1, seed 0", "inputs"]
     assert all(feed.values["x"].shape == x.shape for feed in feeds)
     assert all(feed.values.keys() == {"x"} for feed in feeds)
     assert np.array_equal(feeds[-1].values["x"], x)
@@ -266,14 +268,15 @@ def test_a_range_of_no_input_is_refused():
 def test_several_sources_are_fed_in_turn_each_in_its_own_shape():
     arrays = [np.ones((rows, 4), np.float32) for rows in (3, 5)]
     feeds = build_feeds(specs(x=("float", ("N", 4))), inputs=[{"x": array} for array in arrays], seeds=(0,))
-    assert [feed.values["x"].shape for feed in feeds] == [(3, 4), (3, 4), (3, 4), (5, 4)]
-    assert [feed.given for feed in feeds] == [(), (), ("x",), ("x",)]
+    assert [feed.values["x"].shape for feed in feeds] == [(3, 4), (3, 4), (3, 4), (3, 4), (5, 4)]
+    assert [feed.given for feed in feeds] == [(), (), (), ("x",), ("x",)]
 
 
 def test_labels_follow_their_rows_through_the_batches():
     x = np.arange(24, dtype=np.float32).reshape(6, 4)
     feeds = build_feeds(BATCH_OF_TWO, inputs={"x": x, "labels": np.arange(6)}, seeds=(0,))
     assert [None if feed.labels is None else feed.labels.tolist() for feed in feeds] == [
+        None,
         None,
         None,
         [0, 1],

@@ -2,6 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
+from repvgg_onnx.checks.exposure import parsed
 from repvgg_onnx.checks.precision import TOLERANCES, tolerance_of
 from tests.checks.models import BFLOAT16, model
 
@@ -16,10 +17,6 @@ BRANCH = """g (float[2,3] x, bool[1] c) => (float[2,3] y) {
 }"""
 
 
-def tolerance(graph: onnx.ModelProto) -> tuple[float, str]:
-    return tolerance_of(graph.SerializeToString())
-
-
 @pytest.mark.parametrize(
     ("text", "name"),
     [
@@ -32,7 +29,7 @@ def tolerance(graph: onnx.ModelProto) -> tuple[float, str]:
     ],
 )
 def test_the_least_precise_type_decides_and_is_named(text, name):
-    limit, reason = tolerance(model(text))
+    limit, reason = tolerance_of(model(text))
     assert limit == TOLERANCES[name]
     assert reason.startswith(f"{limit:g}: {name} is the least precise type in the model; about ")
 
@@ -42,13 +39,13 @@ def test_the_least_precise_type_decides_and_is_named(text, name):
     [("double", "900,000"), ("float", "170"), ("float16", "20"), ("bfloat16", "13")],
 )
 def test_the_reason_counts_roundings_in_words(type_, roundings):
-    _, reason = tolerance(model(PLAIN.replace("float[", f"{type_}[")))
+    _, reason = tolerance_of(model(PLAIN.replace("float[", f"{type_}[")))
     assert reason.endswith(f"about {roundings} roundings")
 
 
 def test_weights_count():
     graph = model("g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }", {"k": np.ones(2, BFLOAT16)})
-    assert tolerance(graph)[0] == TOLERANCES["bfloat16"]
+    assert tolerance_of(graph)[0] == TOLERANCES["bfloat16"]
 
 
 def test_functions_count():
@@ -58,11 +55,11 @@ def test_functions_count():
         <domain: "f", opset_import: ["" : 21]>
         half (x) => (y) { h = Cast<to = 10>(x) y = Cast<to = 1>(h) }"""
     )
-    assert tolerance(graph)[0] == TOLERANCES["float16"]
+    assert tolerance_of(graph)[0] == TOLERANCES["float16"]
 
 
 def test_a_model_without_floating_point_must_be_exact():
-    assert tolerance(model("g (int64[2,3] x) => (int64[2,3] y) { y = Neg(x) }"))[0] == 0
+    assert tolerance_of(model("g (int64[2,3] x) => (int64[2,3] y) { y = Neg(x) }"))[0] == 0
 
 
 def test_a_file_is_read_without_its_side_file(tmp_path):
@@ -70,4 +67,4 @@ def test_a_file_is_read_without_its_side_file(tmp_path):
     graph = model(PLAIN, {"k": np.ones(400, np.float16)})
     onnx.save_model(graph, path, save_as_external_data=True, location="m.bin", size_threshold=0)
     (tmp_path / "m.bin").unlink()
-    assert tolerance_of(path)[0] == TOLERANCES["float16"]
+    assert tolerance_of(parsed(path))[0] == TOLERANCES["float16"]

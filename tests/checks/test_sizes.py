@@ -115,6 +115,14 @@ def test_a_state_that_holds_its_batch_inside():
     assert found["state"] == (2, found["x"][0], 4)
 
 
+def test_nothing_huge_is_tried():
+    wide = build("net (float[N,A,B,C,D,E] x) => (float[N,A,B,C,D,E] y) { y = Relu(x) }")  # usually 64 to the power of 5
+    huge = build("net (float[N,100000,1000] x) => (float[N,100000,1000] y) { y = Relu(x) }")
+
+    assert runnable_shapes(wide) == {"x": (1, 16, 16, 16, 16, 16)}
+    assert runnable_shapes(huge) is None
+
+
 def test_a_model_that_runs_on_nothing_names_the_option():
     model = build("net (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Reshape(x, to) }", to=indices(7, 11, 13, 17))
 

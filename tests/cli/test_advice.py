@@ -197,3 +197,16 @@ def test_a_busy_machine_is_said(run, block, monkeypatch):
     assert "noisy: the load is high: wait" in run("fuse", block, "--bench-seconds", "0.05").out
     assert "noisy" not in run("fuse", block, "--no-bench").out
     assert "noisy" not in run("check", block).out
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_busy_machine_is_said_once_below_the_table(run, block, plain, tmp_path, monkeypatch, jobs):
+    loads = iter(["the load is high: wait", *(["the load is our own"] * 9)])
+    monkeypatch.setattr("repvgg_onnx.cli.fusing.describe_environment", lambda: None)
+    monkeypatch.setattr("repvgg_onnx.cli.fusing.obstacles", lambda environment, threads: (next(loads),))
+
+    ran = run("fuse", block, plain, "-o", tmp_path / "out", "--bench-seconds", "0.05", "--jobs", jobs)
+
+    assert ran.code == 0
+    assert ran.out.count("noisy: the load is high: wait") == 1
+    assert "our own" not in ran.out

@@ -1,6 +1,7 @@
 """``fuse`` with several models: one table, one exit code, each whole or not at all."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -334,3 +335,20 @@ def test_a_measurement_that_fails_gives_its_turn_back(turns):
 
     assert all(turns.slots.acquire(blocking=False) for _ in range(3))
     assert not turns.slots.acquire(blocking=False)
+
+
+def test_a_process_that_cannot_be_interrupted_is_killed(monkeypatch, tmp_path):
+    monkeypatch.setattr(many, "PATIENCE_S", 0.2)
+    child = multiprocessing.get_context("spawn").Process(target=deaf, args=(tmp_path / "sign",))
+    child.start()
+    wait_for((tmp_path / "sign").exists)
+    many._end_all([child])
+    child.join(60)
+
+    assert child.exitcode == -signal.SIGKILL
+
+
+def deaf(sign):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sign.touch()
+    time.sleep(600)

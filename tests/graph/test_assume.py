@@ -64,6 +64,28 @@ def test_placeholders_that_the_file_computes_are_seen():
     assert "placeholders" in fuse(model, assume_inference=True).notes[0]
 
 
+def test_outputs_that_are_left_out_are_read_by_nobody():
+    model = training()
+    batch_norm_node = model.graph.node[1]
+    batch_norm_node.output[1:] = ["", ""]
+    model.graph.node[2].CopyFrom(onnx.helper.make_node("Clip", ["b", "", "high"], ["y"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(6, np.float32), "high"))
+
+    assert ops(fuse(model, assume_inference=True).model) == ["Conv", "Clip"]
+
+
+def test_statistics_that_a_subgraph_reads_keep_the_node():
+    text = """net (float[2,4,5,7] x, bool flag) => (float[2,4,5,7] y, float[4] z) {
+        y, m, v = BatchNormalization<training_mode=1>(x, gamma, beta, mean, var)
+        z = If(flag) <
+            then_branch = inner () => (float[4] t) { t = Neg(m) },
+            else_branch = other () => (float[4] e) { e = Abs(m) }
+        >
+    }"""
+    model = build(text, **batch_norm(4))
+    assert prepare(model, assume_inference=True) == (model, ())
+
+
 def test_both_kinds_in_one_model_are_told_apart():
     text = """net (float[2,4,5,7] x) => (float[2,4,5,7] y) {
         a, m, v = BatchNormalization<training_mode=1>(x, gamma, beta, mean, var)  b = Conv(a, w)

@@ -135,8 +135,8 @@ def private_folder(parent: Path, name: str) -> Iterator[Path]:
         with locked(parent):
             _remove_abandoned(parent, _prefix(name))
             folder = Path(tempfile.mkdtemp(SUFFIX, _prefix(name), parent))
-            stack.enter_context(leaving(folder))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(leaving(folder))
             stack.enter_context(locked(folder))
         yield folder
 
