@@ -33,7 +33,7 @@ def leftovers(graph: GraphView, known: Sequence[Refusal], within: Mapping[int, R
 
 
 def _is_gain_or_offset(node: NodeView) -> bool:
-    floats = node.graph.elem_type(node.outputs[0]) in FLOATS
+    floats = node.graph.elem_type(node.outputs[0]) in {*FLOATS, 0}
     return node.op_type in _AFFINE and len(node.inputs) == 2 and len(node.dynamic_inputs) == 1 and floats
 
 
@@ -71,7 +71,7 @@ def _reason(
     beside: Sequence[NodeView],
     reasons: Mapping[str, Refusal],
 ) -> Refusal:
-    """The first that holds: a parameter is not constant, something on a way to a kernel is refused, it is folded."""
+    """The first that holds: a parameter is not constant; a way to a kernel is refused, or shared; it is folded."""
     for index in range(1, len(node.inputs)) if node.op_type == "BatchNormalization" else ():
         if node.has_input(index) and not node.is_constant(index):
             error = node.not_constant(index)
@@ -85,9 +85,18 @@ def _reason(
                 )
     if not beside:
         return Refusal("no-kernel", node.name, f"{node.op_type} stands {_neighbours(ways)}, which have no kernel")
-    return Refusal(
-        "already-folded", node.name, f"{node.op_type} at {beside[0].op_type} {beside[0].name} is as it would be written"
-    )
+    if not any(kernel.is_constant(index) for kernel in beside for index in range(len(kernel.inputs))):
+        sentence = f"{beside[0].op_type} {beside[0].name} beside it has no constant weights"
+        return Refusal("not-constant", node.name, sentence)
+    for way in ways:
+        if way and way[-1].op_type in KERNELS:
+            between = way if way is ways[0] else [node, *way[:-1]]  # whose results lead from one to the other
+            for step in between:
+                if len(step.graph.readers.get(step.outputs[0], ())) + step.graph.is_output(step.outputs[0]) > 1:
+                    sentence = f"{step.name} has to stay, because its result is needed elsewhere as well"
+                    return Refusal("shared", node.name, sentence)
+    sentence = f"{node.op_type} at {beside[0].op_type} {beside[0].name} stands as a fold would write it"
+    return Refusal("already-folded", node.name, sentence)
 
 
 def _neighbours(ways: Sequence[Sequence[NodeView]]) -> str:
