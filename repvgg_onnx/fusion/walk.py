@@ -7,6 +7,7 @@ from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import GeometryError, LiftError
 from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.results import Refusal
+from repvgg_onnx.fusion.tail import CHANGES_OF_SHAPE
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
 from repvgg_onnx.graph.demands import demanded_shapes
 from repvgg_onnx.graph.normalize import Shape
@@ -74,7 +75,9 @@ def _visit(node: NodeView, found: Walk) -> None:
         try:
             made = _lift(node, parts, frame)
         except (LiftError, GeometryError) as error:
-            matters = any(part.members for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            members = [part.members for part in parts.values()]
+            matters = any(members) or entry.weighs or error.code in ALWAYS
+            matters &= error.code != "reshaped" or _computes(node, members)
             known = problems.get(frame.root)
             if matters and (known is None or known.code == "layout"):  # one reading not fitting says the least
                 problems[frame.root] = error
@@ -87,6 +90,11 @@ def _visit(node: NodeView, found: Walk) -> None:
     refusal = _refusal(node, lifted, problems, origins if joins else ())
     if refusal is not None:
         found.refusals.append(refusal)
+
+
+def _computes(node: NodeView, members: Sequence[frozenset[int]]) -> bool:
+    """Whether there is more among these nodes than changes of shape, so that something is lost where they end."""
+    return any(node.graph.nodes[index].op_type not in CHANGES_OF_SHAPE for some in members for index in some)
 
 
 def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
