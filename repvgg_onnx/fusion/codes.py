@@ -25,6 +25,11 @@ _NONE = "Nothing has to be done: the node stays as it is, and what is around it 
 _REPORT = "If the model is right and common, please report it."
 
 CODES: dict[str, Code] = {
+    "already-folded": Code(
+        "The node is what is left of a fold, or would be: MatMul has no bias of its own, so that an offset behind it "
+        "stays an Add, and before a padded convolution of unknown size an offset stays an Add as well.",
+        _NONE,
+    ),
     "auto-pad-dynamic": Code(
         "The pads follow from auto_pad or output_shape and from an input size that is not fixed in the model, so they "
         "differ from run to run. Gains, offsets and matrices of the channels fold all the same; other kernels do not.",
@@ -102,6 +107,11 @@ CODES: dict[str, Code] = {
         "An operator reads its channels on another axis than the rest of the region.",
         _NONE,
     ),
+    "no-kernel": Code(
+        "A BatchNormalization, a gain or an offset stands between operators that have no kernel to take it in, such as "
+        "two activations.",
+        _NONE,
+    ),
     "not-affine": Code(
         "The operator multiplies, divides, cuts or joins in a way that is not affine.",
         _NONE,
@@ -113,7 +123,12 @@ CODES: dict[str, Code] = {
     ),
     "not-constant": Code(
         "Weights or other parameters are inputs of the model or are computed from them.",
-        "Export with the parameters as initializers; weights that are expressions of constants are fine.",
+        "Export with the parameters as initializers or as expressions of constants.",
+    ),
+    "not-evaluated": Code(
+        "Weights or other parameters are computed from constants, by an operator that is not evaluated beforehand, or "
+        "with more memory than the limit leaves.",
+        "Give --max-constant-mb a larger number, or fold constants first, with onnxslim or onnxsim.",
     ),
     "not-finite": Code(
         "The folded weights hold infinities or NaNs, because the model's weights do, so that the two would not agree.",
@@ -158,7 +173,8 @@ CODES: dict[str, Code] = {
     ),
     "quantized": Code(
         "The graph is quantized: its values are rounded to integers, and a fold would change the roundings.",
-        "Fuse the floating-point model first, and quantize the result.",
+        "Where the floating-point model exists, fuse that and quantize the result. A model that was trained with fake "
+        "quantization has none: fold its branches before the fake quantization is put in, and train on.",
     ),
     "rank-grows": Code(
         "A constant has more axes than the value, so that the result has more as well.",
@@ -202,8 +218,8 @@ CODES: dict[str, Code] = {
         _NONE,
     ),
     "two-roots": Code(
-        "An operator joins values that come from different tensors, as the addition at the end of a residual "
-        "block does when an activation stands inside the block.",
+        "An operator joins values that come from different tensors, as the addition at the end of a residual block "
+        "does when an activation stands inside the block, or from parts of one tensor that are not followed back.",
         _NONE,
     ),
     "type": Code(

@@ -98,7 +98,7 @@ def plan_of(graph: GraphView, removals: Removals, sink: str, frame: Frame, candi
     ):
         return None  # to store the weights as they are used would only make the file larger
     tail = candidate.value.tail
-    if tail is not None and candidate.node.proto is tail.steps[-1].proto:
+    if tail is not None and candidate.node.index == tail.steps[-1].index:
         return None  # the region without its last change of shape is the same
     form = form_of(frame, candidate.value)
     if candidate.asks:  # what asks for shapes at run time may have to stay

@@ -1,13 +1,15 @@
 """Which affine regions are worth one node: chosen by cost, none overlapping another, nothing edited yet."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.cost import cost_of_node
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.dominance import PostDominators
+from repvgg_onnx.fusion.leftovers import leftovers
 from repvgg_onnx.fusion.plans import Plan, plan_of
 from repvgg_onnx.fusion.removal import Removals
 from repvgg_onnx.fusion.results import Refusal
@@ -57,12 +59,12 @@ class Findings:
         return sorted(plans, key=lambda plan: plan.last.index)
 
 
-def find_regions(graph: GraphView, refused: Collection[str] = (), decisions: Decisions = UNDECIDED) -> Findings:
+def find_regions(graph: GraphView, refused: Mapping[str, Refusal], decisions: Decisions = UNDECIDED) -> Findings:
     """Regions to fold, and the reasons why others are not.
 
     Args:
         graph: what to search.
-        refused: sinks that could not be folded before.
+        refused: by sink, why a region could not be folded before; not among the reasons that are found.
         decisions: what to fold or to keep whatever it costs.
     """
     search = _Search(graph, walk(graph), PostDominators(graph))
@@ -71,11 +73,33 @@ def find_regions(graph: GraphView, refused: Collection[str] = (), decisions: Dec
     groups = search.choose(free, decisions)
     declined = _declined(plans, groups)
     reasons = [*search.found.refusals, *failures, *(_reason(graph, plan) for plan in declined)]
+    kept: list[Plan] = []
     if len(free) < len(plans):
-        wanted = (plan for group in search.choose(plans) for plan in group.plans)
-        reasons += [_decided(plan) for plan in wanted if plan not in free]
+        kept = [plan for group in search.choose(plans) for plan in group.plans if plan not in free]
+    reasons += map(_decided, kept)
+    gone = {index for group in groups for plan in group.plans for index in plan.removed}
+    within = partial(_within, graph, search.found, kept, declined, refused)
+    reasons += leftovers(graph, [*refused.values(), *reasons], gone, within)
     open_ = [plan for plan in declined if plan in free and len(plan.removed) >= len(plan.members)]
     return Findings(groups, open_, reasons, search.found)
+
+
+def _within(
+    graph: GraphView,
+    found: Walk,
+    kept: Sequence[Plan],
+    declined: Sequence[Plan],
+    refused: Mapping[str, Refusal],
+) -> dict[int, Refusal]:
+    """For each member of a region that is not folded the reason."""
+    within = {node.index: _decided(plan) for plan in kept for node in plan.members}
+    within |= {node.index: _reason(graph, plan) for plan in reversed(declined) for node in plan.members}
+    return within | {
+        index: refusal
+        for sink, refusal in refused.items()
+        for candidate in found.candidates.get(sink, {}).values()
+        for index in candidate.members
+    }
 
 
 @dataclass(frozen=True)

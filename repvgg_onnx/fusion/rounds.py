@@ -37,6 +37,8 @@ def settled(view: GraphView, findings: Findings) -> Findings:
 
 def _stands_alone(view: GraphView, findings: Findings, plan: Plan) -> bool:
     """Whether nothing next to the region is affine, none of it stays, and its shape was known."""
+    if plan.form.count(plan.value) > 1:
+        return False  # what stands beside the kernel then is to have its refusal
     nodes = [*plan.members, *plan.feeding] if plan.candidate.computes else plan.members
     if plan.frame.root in findings.walk.candidates or any(node.index not in plan.removed for node in nodes):
         return False

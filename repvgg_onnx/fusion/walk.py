@@ -124,7 +124,8 @@ def _visit(node: NodeView, found: Walk) -> None:
         for tensor, candidate in made.items():
             found.candidates.setdefault(tensor, {})[frame] = candidate
     joins = len(operands) > 1 and any(part.node for reading in operands for part in reading.values())
-    refusal = _refusal(node, lifted, problems, joins=joins)
+    origins = list(dict.fromkeys(next((frame.root for frame in reading), "") for reading in operands))
+    refusal = _refusal(node, lifted, problems, origins if joins else ())
     if refusal is not None:
         found.refusals.append(refusal)
 
@@ -203,7 +204,7 @@ def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
 
 
 def _refusal(
-    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError], *, joins: bool
+    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError], origins: Sequence[str]
 ) -> Refusal | None:
     """Why the node ended a region, if it did: the first root in which no reading of the axes could be lifted.
 
@@ -211,15 +212,17 @@ def _refusal(
         node: the node.
         lifted: roots in which it was lifted.
         problems: by root, why it was not.
-        joins: whether several operands meet, one of them affine.
+        origins: the furthest roots of its operands, where several meet and one of them is affine.
     """
     for root, error in problems.items():
         if root not in lifted:
             return Refusal(error.code, node.name, str(error))
-    if not joins or lifted or problems:
+    if not origins or lifted or problems:
         return None
     for index in node.dynamic_inputs:
         if node.graph.constants.is_overridable(node.inputs[index]):
             error = node.not_constant(index)
             return Refusal(error.code, node.name, str(error))
-    return Refusal("two-roots", node.name, f"{node.op_type} joins values that are not affine in one common tensor")
+    first, second = (repr(name) for name in (*origins, "", "")[:2])
+    sentence = f"{node.op_type} joins a map of {first} and a map of {second}, and nothing is followed further back"
+    return Refusal("two-roots", node.name, sentence)

@@ -123,10 +123,11 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
 
 
 def _step(writer: Writer, step: Step, source: str, target: str, stem: str) -> onnx.NodeProto:
-    """The node of a change of shape, between other tensors."""
+    """The node of a change of shape, between other tensors and without its name, which the graph may still have."""
     node = onnx.NodeProto()
     node.CopyFrom(step.proto)
     del node.input[:], node.output[:]
+    node.ClearField("name")
     node.input.append(source)
     if step.shape is not None:
         computed = isinstance(step.shape, str)

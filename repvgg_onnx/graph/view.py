@@ -19,6 +19,7 @@ from repvgg_onnx.graph.bodies import nested_bodies, subgraphs
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
+from repvgg_onnx.graph.quantization import QUANTIZING
 from repvgg_onnx.graph.schema import have_conflicting_types
 
 FLOATS = frozenset(
@@ -217,6 +218,12 @@ class NodeView:
             return LiftError(
                 "overridable", f"{self.op_type} reads {name!r}, an initializer that is a graph input as well"
             )
+        maker = self.graph.makers.get(name)
+        if name in self.graph.constants:
+            what = "which is computed from constants" if maker is None else f"which {maker.op_type} makes of constants"
+            return LiftError("not-evaluated", f"{self.op_type} reads {name!r}, {what}, and that was not evaluated")
+        if maker is not None and maker.op_type in QUANTIZING:
+            return LiftError("quantized", f"{self.op_type} reads {name!r}, weights that integer arithmetic is made of")
         return LiftError("not-constant", f"{self.op_type} reads {name!r}, which is not known before the model runs")
 
 

@@ -13,7 +13,7 @@ BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial",
 
 @lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True)
 def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
-    """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15; spatial up to version 8."""
+    """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
     value = the_value(operands)
     _require_inference(node, value)
     if value.axis_meaning(1) != 1:
