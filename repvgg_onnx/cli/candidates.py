@@ -81,7 +81,8 @@ def candidate_of(
     runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
     # What a proof takes beside folding, which times itself, is checking.
-    with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("check"):
+    doing = "Folding and checking" if options.verify and not options.check else "Folding"
+    with stage(f"{doing} {options.model.name}", quiet=output.quiet), timed("check"):
         before, opened = _read(options.model, runtime.shapes, assumptions)
         decisions = decided(options, tuning, opened.model)
         overridable = _overridable(opened, assumptions, runtime.shapes, options.max_constant_mb)

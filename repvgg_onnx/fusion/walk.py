@@ -116,6 +116,8 @@ def _visit(node: NodeView, found: Walk) -> None:
                 made = _lift(node, parts, frame)
         except LiftError as error:
             matters = any(part.node for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            # Where nothing but the shape was changed, nothing is lost.
+            matters &= error.code != "reshaped" or any(part.maps for part in parts.values())
             known = problems.get(frame.root)
             if matters and (known is None or known.code == "layout"):  # one reading not fitting says the least
                 problems[frame.root] = error

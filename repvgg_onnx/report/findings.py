@@ -90,7 +90,7 @@ def refusal_lines(report: FuseReport, *, every: bool) -> Iterator[RenderableType
         rows = [_refusal_row(group) for group in group_refusals(listed)]
         yield from section("Not folded", grid(rows if every else shortened(rows, "reason", see="--all")))
         yield dim("  'repvgg-onnx explain CODE' says what a code means and what to do.")
-    left = len(report.refusals) - len(listed)
+    left = len({refusal.node for refusal in report.refusals} - {refusal.node for refusal in listed})
     if left:
         yield Text()
         yield dim(f"{plural(left, 'node')} cannot be folded, and nothing can be done about it; --all lists why")

@@ -54,7 +54,7 @@ def _noisy(report: FuseReport) -> Iterator[str]:
 def _remedies(outcome: Outcome) -> Iterator[str]:
     """What to run where a check failed."""
     if outcome.error and outcome.report is not None and outcome.report.verdict is Verdict.FOLDABLE:
-        yield f"{remedy(outcome.report).capitalize()}"
+        yield f"What mends it: {remedy(outcome.report)}"
 
 
 def _cards(report: FuseReport) -> Iterator[Card]:
