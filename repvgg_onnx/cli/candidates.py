@@ -43,6 +43,7 @@ class Candidate:
         regions: what was folded.
         refusals: what was not, and why.
         notes: what was taken for granted about the input.
+        remarks: what is to be known of the fused model.
         checked: how each region compares on its own, where that was asked for.
         failed: the same for regions that were left as they were because of it.
         parity: how the outputs compare with the input's, where that was asked for and regions were checked.
@@ -62,6 +63,7 @@ class Candidate:
     failed: tuple[RegionParity, ...] = ()
     parity: Parity | None = None
     tuning: Tuning | None = None
+    remarks: tuple[str, ...] = ()
     overridable: Overridable | None = None
     sizes: Mapping[str, tuple[int, ...]] | None = None
 
@@ -164,4 +166,5 @@ def _candidate(
     taken = before.profile if changed is None else profile(fusion.model, shapes=shapes)
     after = ModelFile(None, None, census(fusion.model), taken)
     found = (fusion.regions, fusion.refusals, fusion.notes)
-    return Candidate(before, after, opened, changed, *found, proof.regions, proof.failed, proof.parity, tuning)
+    checks = (proof.regions, proof.failed, proof.parity)
+    return Candidate(before, after, opened, changed, *found, *checks, tuning, fusion.remarks)

@@ -261,6 +261,7 @@ def _report(
         min_speedup=gate,
         verdict=verdict,
         notes=candidate.notes,
+        remarks=candidate.remarks,
         region_parities=candidate.checked,
         rolled_back=candidate.failed,
         tuning=candidate.tuning,

@@ -75,7 +75,7 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
         moved += 2 * outputs if value.conv.has_bias else -geometry.c_out
     if form.lead is not None:
         moved += 2 * inputs + geometry.c_in
-    moved += sum(2 * outputs + len(step.shape or ()) for step in form.steps)
+    moved += sum(2 * outputs + (len(step.shape) if isinstance(step.shape, tuple) else 0) for step in form.steps)
     if value.field is not None:
         moved += 2 * outputs + geometry.c_out * math.prod(value.field.size)
     return Cost(positions * kernel, moved * width)

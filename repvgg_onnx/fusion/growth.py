@@ -32,13 +32,12 @@ class Growth:
         constants = plan.graph.constants
         names = {name for node in plan.members for index, name in enumerate(node.inputs) if node.is_constant(index)}
         self.shared |= {node.inputs[1] for node in plan.members if _stays(plan, node)}
-        if constants.stored_bytes(names) >= folded.nbytes:
-            return
-        if plan.candidate.computes:
+        grows = constants.stored_bytes(names) < folded.nbytes - folded.bias.nbytes
+        if grows and plan.candidate.computes:
             self.computed.add(plan.sink)
-        elif folded.field is not None:
+        elif grows and folded.field is not None:
             self.positions.add(plan.sink)
-        else:
+        elif grows:
             self.widened.add(plan.sink)
 
     def remarks(self, before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
@@ -47,13 +46,14 @@ class Growth:
         if before is after or sizes[1] <= sizes[0]:
             return ()
         reasons = [
-            (len(self.shared), "weights that several nodes shared are now separate"),
-            (len(self.computed), "regions store weights that the file only said how to compute"),
-            (len(self.positions), "regions store a term for each position, which a border needs"),
-            (len(self.widened), "regions have more weights as one kernel than as several"),
+            (len(self.shared), "kernel", "that other nodes read as well"),
+            (len(self.computed), "region", "whose weights the file only said how to compute"),
+            (len(self.positions), "region", "with a term for each position, which a border needs"),
+            (len(self.widened), "region", "with more weights as one kernel than as several"),
         ]
-        given = [f"{count} {reason}" for count, reason in reasons if count]
-        return (f"the weights grow from {_size(sizes[0])} to {_size(sizes[1])}: {', '.join(given)}",)
+        given = [f"{count} {noun}{'s' * (count > 1)} {which}" for count, noun, which in reasons if count]
+        why = ", ".join(given) or "there are new biases"
+        return (f"the weights grow from {_size(sizes[0])} to {_size(sizes[1])}: {why}",)
 
 
 def _stays(plan: Plan, node: NodeView) -> bool:

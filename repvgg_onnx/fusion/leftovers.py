@@ -8,6 +8,7 @@ from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
 KERNELS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _AFFINE = frozenset({"Add", "Div", "Mul", "Sub"})
+LONGEST_WAY = 16  # nodes that only pass on what they read, between the node and a kernel
 _PASSED = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
@@ -53,7 +54,7 @@ def _way_back(graph: GraphView, node: NodeView) -> list[NodeView]:
         here = graph.makers.get(here.inputs[here.dynamic_inputs[0]])
         if here is not None:
             way.append(here)
-        if here is None or here.op_type not in _PASSED:
+        if here is None or here.op_type not in _PASSED or len(way) == LONGEST_WAY:
             break
     return way
 
@@ -63,10 +64,9 @@ def _ways_on(graph: GraphView, node: NodeView) -> list[list[NodeView]]:
     ways, waiting = [], [[graph.nodes[index]] for index in graph.readers.get(node.outputs[0], ()) if index >= 0]
     while waiting:
         way = waiting.pop(0)
-        readers = (
-            [index for index in graph.readers.get(way[-1].outputs[0], ()) if index >= 0] if way[-1].outputs else []
-        )
-        if way[-1].op_type in _PASSED and readers:
+        names = way[-1].outputs[:1] if way[-1].op_type in _PASSED and len(way) < LONGEST_WAY else ()
+        readers = [index for name in names for index in graph.readers.get(name, ()) if index >= 0]
+        if readers:
             waiting += [[*way, graph.nodes[index]] for index in readers]
         else:
             ways.append(way)

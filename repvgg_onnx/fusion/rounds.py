@@ -12,14 +12,19 @@ def is_final(view: GraphView, found: Sequence[Findings]) -> bool:
     """Whether a search of what folding makes of a graph could find nothing new, if all of it can be folded.
 
     A new region holds an emitted node, and so a neighbour of one that is affine too; or a node that had to stay because
-    a removed one read it; or it rests on a shape that nobody knew before.
+    a removed one read it; or it rests on a shape that nobody knew before, or on weights that the budget was short for.
 
     Args:
         view: the main graph, not changed yet.
         found: what was found in each graph, the main one last.
     """
     *inner, main = found
-    if view.subgraphs or any(findings.groups for findings in inner) or not main.walk.is_complete:
+    if (
+        view.constants.budget.fell_short
+        or view.subgraphs
+        or any(findings.groups for findings in inner)
+        or not main.walk.is_complete
+    ):
         return False
     gone = {index for plan in main.plans for index in plan.removed}
     names = {view.nodes[index].name for index in gone}

@@ -116,6 +116,8 @@ def _visit(node: NodeView, found: Walk) -> None:
                 made = _lift(node, parts, frame)
         except LiftError as error:
             matters = any(part.node for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            # Where nothing but the shape was changed, nothing is lost.
+            matters &= error.code != "reshaped" or any(part.maps for part in parts.values())
             known = problems.get(frame.root)
             if matters and (known is None or known.code == "layout"):  # one reading not fitting says the least
                 problems[frame.root] = error
@@ -148,8 +150,7 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     work = min(2, max((part.work for part in operators), default=0) + (node.op_type not in RENAMING))
     weighs = entry.weighs or any(part.weighs for part in operators)
     is_settled = (not entry.weighs or is_emitted(node)) and all(part.is_settled for part in operators)
-    read = (name for index, name in enumerate(node.inputs) if node.is_constant(index))
-    computes = any(map(node.graph.constants.is_computed, read)) or any(part.computes for part in operators)
+    computes = node.reads_computed or any(part.computes for part in operators)
     asks = (node.op_type == "Reshape" and 1 in node.dynamic_inputs) or any(part.asks for part in operators)
     changes = node.op_type in RENAMING or node.op_type in CHANGES_OF_SHAPE
     maps = min(2, max((part.maps for part in operators), default=0) + (not changes))

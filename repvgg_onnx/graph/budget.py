@@ -18,9 +18,11 @@ class Budget:
 
     Attributes:
         left: how many; spent amounts are not given back.
+        fell_short: whether more was asked for than was left.
     """
 
     left: int = DEFAULT_MB * MB
+    fell_short: bool = False
 
     def allows(self, size: int) -> bool:
         """Whether so many bytes are left."""
@@ -29,6 +31,7 @@ class Budget:
     def spend(self, size: int) -> bool:
         """Takes so many bytes, if they are left, and says whether they were."""
         if not self.allows(size):
+            self.fell_short = True
             return False
         self.left -= size
         return True

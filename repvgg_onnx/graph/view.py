@@ -70,7 +70,7 @@ class NodeView:
         """The node's name, or its first output where it has none."""
         return self.proto.name or next(iter(self.outputs), "")
 
-    @property
+    @cached_property
     def op_type(self) -> str:
         """The operator, with its domain unless that is ONNX's own."""
         domain = self.proto.domain
@@ -102,6 +102,12 @@ class NodeView:
         """Indices of the inputs that are not known before the model runs."""
         given = (index for index, name in enumerate(self.inputs) if name)
         return tuple(index for index in given if not self.is_constant(index))
+
+    @cached_property
+    def reads_computed(self) -> bool:
+        """Whether an input is a constant that other nodes compute, anew at every run."""
+        constants = (name for index, name in enumerate(self.inputs) if self.is_constant(index))
+        return any(map(self.graph.constants.is_computed, constants))
 
     def has_input(self, index: int) -> bool:
         """Whether the optional input is there."""

@@ -83,6 +83,7 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "overridable": report.overridable and asdict(report.overridable),
         "remedy": command(report) if report.verdict is Verdict.FOLDABLE else None,
         "notes": report.notes,
+        "remarks": report.remarks,
         "baseline": "input with notes" if report.notes else "input",
         "sizes": report.sizes,
         "before": _model(report.before),

@@ -101,6 +101,7 @@ class FuseReport:
         warnings: what spoke against measuring latency on this machine.
         seconds: what each stage took, by name.
         options: the options that decide what is folded, as the user would give them to fold the same.
+        remarks: what is to be known of the fused model, in sentences, such as why its weights take more bytes.
     """
 
     version: str
@@ -125,6 +126,7 @@ class FuseReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     settled: frozenset[str] = frozenset()
     options: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

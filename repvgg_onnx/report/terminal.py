@@ -56,6 +56,7 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
         *refusal_details(report.refusals, every=every),
         *advice_lines(report.advice),
         *_change_lines(report),
+        *(Text(printable(remark)) for remark in report.remarks),
         *_census_lines(report, per_layer=per_layer),
     )
 
@@ -117,6 +118,7 @@ def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableTyp
     yield from region_lines(report.regions)
     yield from refusal_lines(report, every=every)
     yield from _change_lines(report)
+    yield from (Text(printable(remark)) for remark in report.remarks)
     if report.regions and report.before.profile:
         yield from map(dim, condition_lines(report.before.profile))
     if report.parity:

@@ -21,6 +21,7 @@ def test_the_report_has_its_version_first_and_its_keys_in_one_order():
         "overridable",
         "remedy",
         "notes",
+        "remarks",
         "baseline",
         "sizes",
         "before",
