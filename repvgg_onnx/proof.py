@@ -216,7 +216,9 @@ def _of_whole(region: Region, parity: Parity) -> RegionParity:
 
 
 def _refusal(parity: RegionParity) -> Refusal:
-    if parity.error > parity.tolerance:
+    if math.isinf(parity.error):
+        why = "it cannot be run there, or its result has another shape, or NaN or infinity in other places"
+    elif parity.error > parity.tolerance:
         why = f"its error {parity.error:.1e} is above the tolerance {parity.tolerance:.1e}"
     else:
         why = f"an element's error is {parity.used:.1f} times its bound"

@@ -18,7 +18,7 @@ def mutated(model: onnx.ModelProto, region: Region, mutation: Mutation) -> onnx.
     """A copy of a fused model, or of one of its pieces, in which the node of a region has a fault."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
-    if any(node.name == region.name for node in changed.graph.node):
+    if _nodes(changed, region):
         mutation(changed, region)
         assert changed.SerializeToString(deterministic=True) != model.SerializeToString(deterministic=True)
     return changed
@@ -55,17 +55,12 @@ def dropped_relu(model: onnx.ModelProto, region: Region) -> None:
 
 
 def swapped_input(model: onnx.ModelProto, region: Region) -> None:
-    """The node reads the tensor that was there before the node that made its root."""
+    """The node reads the nearest tensor of the shape of its root that is computed before that."""
     node = _node(model, region)
     shapes = _shapes(model)
-    makers = {name: node for node in model.graph.node for name in node.output}
-    name = node.input[0]
-    while name in makers:
-        name = makers[name].input[0]
-        if shapes.get(name) == shapes[node.input[0]] and makers[name].op_type != "Conv":
-            node.input[0] = name
-            return
-    raise AssertionError(f"{region.name} has no other tensor of the shape of its root before it")
+    made = [name for other in model.graph.node for name in other.output]
+    root = node.input[0]
+    node.input[0] = next(name for name in reversed(made[: made.index(root)]) if shapes.get(name) == shapes[root])
 
 
 def lost_branch(original: onnx.ModelProto) -> Mutation:
@@ -97,7 +92,13 @@ def fusion_of(model: onnx.ModelProto) -> Fusion:
 
 
 def _node(model: onnx.ModelProto, region: Region) -> onnx.NodeProto:
-    return next(node for node in model.graph.node if node.name == region.name)
+    (node,) = _nodes(model, region)
+    return node
+
+
+def _nodes(model: onnx.ModelProto, region: Region) -> list[onnx.NodeProto]:
+    """The node of the region; what stands for a smaller region, where this one was rolled back, is another one."""
+    return [node for node in model.graph.node if node.name == region.name and region.sink in node.output]
 
 
 def _replace(model: onnx.ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
