@@ -1,5 +1,6 @@
 """The referee catches what a compiler could do wrong, also in a network whose output is all noise."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import onnx
@@ -18,6 +19,11 @@ from tests.referee import mutations, networks
 FAULTS = ("kernel_off", "bias_off", "wrong_stride", "dropped_relu", "swapped_input", "lost_branch")
 SMALL = ("small_repvgg", "small_mobileone", "small_detector")
 LARGE = ("repvgg_a0", "mobileone_s4", "detector")
+QUICK = [
+    *(("small_repvgg", fault) for fault in FAULTS),
+    ("small_mobileone", "bias_off"),
+    ("small_detector", "kernel_off"),
+]
 ROUNDING = 5e-7
 """Of outputs that differ by less, the ratio to the own noise is one of two maxima of a few roundings: luck."""
 
@@ -84,8 +90,13 @@ def known(cases):
     return run
 
 
-def slow(names):
-    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+def slow(values, quick=()):
+    """What only the slow suite runs."""
+    return [
+        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+        for value in values
+        if value not in quick
+    ]
 
 
 def assert_right(parity: Parity) -> None:
@@ -112,8 +123,7 @@ def test_a_fault_in_the_fused_model_is_seen_from_outside(cases, name, fault):
     assert not verify(case.original, case.mutated(fault, case.fusion.model)).passed
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", [*SMALL, *slow(LARGE)])
+@pytest.mark.parametrize(("name", "fault"), [*QUICK, *slow(itertools.product(SMALL + LARGE, FAULTS), QUICK)])
 def test_the_region_with_a_fault_is_rolled_back_and_all_others_are_kept(cases, name, fault):
     case = cases(name)
     proof = prove(case.original, written=lambda model: case.mutated(fault, model))
