@@ -53,7 +53,7 @@ def tolerance_of(model: onnx.ModelProto) -> tuple[float, str]:
 
 
 def least_precise(model: onnx.ModelProto) -> str | None:
-    """Name, in numpy's words, of the least precise floating-point type that the model holds anywhere; None without any."""
+    """The least precise floating-point type that the model holds anywhere, in numpy's words; None without any."""
     names = {_NAMES[type_] for type_ in _types(model) if type_ in _NAMES}
     return max(names, key=UNIT_ROUNDOFF.__getitem__, default=None)
 
