@@ -1,6 +1,8 @@
 """fuse(): knows the order of the stages and nothing else."""
 
+import gc
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -8,21 +10,27 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.errors import CheckError, LiftError
+from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions, Doubt
 from repvgg_onnx.fusion.doubts import declined_doubts, doubtful_groups, folded_doubts
 from repvgg_onnx.fusion.emit import emit
 from repvgg_onnx.fusion.fold import Folded, fold
+from repvgg_onnx.fusion.growth import Growth
 from repvgg_onnx.fusion.lifters import WORTH_INLINING
-from repvgg_onnx.fusion.regions import Findings, Group, Plan, find_regions
+from repvgg_onnx.fusion.plans import Plan
+from repvgg_onnx.fusion.regions import Findings, Group, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.fusion.rounds import is_final, settled
 from repvgg_onnx.graph import assume
 from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
 from repvgg_onnx.graph.normalize import inline_functions, tensor_types
+from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 from repvgg_onnx.shapes import bind_shapes
+from repvgg_onnx.stages import timed
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,7 @@ class Fusion:
         refusals: what was not, and why.
         notes: what was taken for granted because the caller said so, in sentences.
         doubts: choices of the cost rule, in the main graph, that only a measurement can confirm.
+        remarks: what is to be known of the result, in sentences: why it is larger than the input, if it is.
     """
 
     model: onnx.ModelProto
@@ -42,8 +51,10 @@ class Fusion:
     refusals: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
+@timed("fold")
 @np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
 def fuse(
     model: ModelLike | OpenModel,
@@ -81,44 +92,47 @@ def fuse(
         CheckError: ``shapes`` does not fit the model's inputs, it has no such output, or ``decisions`` are about
             another model.
     """
-    loaded, files = _opened(model)
-    source, notes = prepare(
-        loaded,
-        assume_inference=assume_inference,
-        freeze_initializers=freeze_initializers,
-        assume_placeholders=assume_placeholders,
-        outputs=outputs,
-    )
-    fixed = assume.fixed_initializers(source)
-    working = inline_functions(source, WORTH_INLINING)
-    owned = working is not loaded or not isinstance(model, onnx.ModelProto)
-    sizes = input_shapes(source, shapes or {})
-    left: dict[str, Refusal] = dict(refused or {})
-    made = _Made()
-    while True:
-        linked = view_model(working, sizes, max_constant_mb=max_constant_mb, files=files)
-        found = [(view, find_regions(view, left, _about(view, decisions))) for view in _all_graphs(linked)]
-        made.tensors.update(name for node in linked.nodes for name in node.outputs)
-        if not any(findings.groups for _, findings in found):
-            break
-        if not owned:
-            working, owned = _copy(working), True
-            continue  # and look at the copy
-        for number, (view, findings) in enumerate(found):
-            doubtful = doubtful_groups(findings.groups) if view.outer is None else []
-            emitted = _emit(working, view, findings.plans, left)
-            made.note(number, findings, doubtful, {region.sink: region for region in emitted})
-    _require_sinks(decisions, made.tensors)
-    refusals = (refusal for _, findings in found for refusal in findings.refusals)
-    fused = working if made.regions else source
-    if made.regions:
-        assume.drop_unread(fused, fixed)
-    elif source is loaded and isinstance(model, onnx.ModelProto):
-        fused = model  # even if its nodes had to be sorted to be read
-    if files is not None and not isinstance(model, OpenModel):
-        files.load_all(fused)
-    doubts = (*made.doubts, *declined_doubts(found[-1][1].declined))
-    return Fusion(fused, tuple(made.regions.values()), (*left.values(), *refusals), notes, doubts)
+    with paused_collection():
+        loaded, files = _opened(model)
+        source, notes = prepare(
+            loaded,
+            assume_inference=assume_inference,
+            freeze_initializers=freeze_initializers,
+            assume_placeholders=assume_placeholders,
+            outputs=outputs,
+            files=files,
+        )
+        fixed = assume.fixed_initializers(source)
+        working = inline_functions(source, WORTH_INLINING)
+        owned = working is not loaded or not isinstance(model, onnx.ModelProto)
+        sizes = input_shapes(source, shapes or {})
+        made = _Made(dict(refused or {}))
+        while True:
+            linked = view_model(working, sizes, max_constant_mb=max_constant_mb, files=files)
+            views = list(_all_graphs(linked))
+            found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
+            made.tensors.update(name for node in linked.nodes for name in node.outputs)
+            if not any(findings.groups for findings in found):
+                break
+            if not owned:
+                working, owned = _copy(working), True
+                views = list(_all_graphs(linked.rebased(working.graph)))
+            final = is_final(linked, found)  # asked while the graph is as it was searched
+            if made.round(working, views, found) and final:
+                found = [settled(linked, found[-1])]
+                break
+        _require_sinks(decisions, made.tensors)
+        refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
+        fused = working if made.regions else source
+        if made.regions:
+            assume.drop_unread(fused, fixed)
+        elif source is loaded and isinstance(model, onnx.ModelProto):
+            fused = model  # even if its nodes had to be sorted to be read
+        remarks = made.growth.remarks(source, fused)
+        if files is not None and not isinstance(model, OpenModel):
+            files.load_all(fused)
+        doubts = (*made.doubts, *declined_doubts(found[-1].declined))
+        return Fusion(fused, tuple(made.regions.values()), refusals, notes, doubts, remarks)
 
 
 @dataclass
@@ -126,16 +140,42 @@ class _Made:
     """What round after round of folding made.
 
     Attributes:
+        refused: sinks of regions that could not be folded, and why.
         regions: by the number of their graph and their sink.
         doubts: those that are folded.
         tensors: what nodes of the main graph make or made.
+        growth: why the file may have grown.
     """
 
+    refused: dict[str, Refusal]
     regions: dict[tuple[int, str], Region] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     tensors: set[str] = field(default_factory=set)
+    growth: Growth = field(default_factory=Growth)
 
-    def note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
+    def round(self, model: onnx.ModelProto, views: Sequence[GraphView], found: Sequence[Findings]) -> bool:
+        """Folds what was found in each graph of a model; whether all of it could be folded.
+
+        What did not fit into the budget is tried again in the next round, which has a budget of its own: so that a
+        model in which nothing is left to fold stays one when it is read again.
+        """
+        before = set(self.refused)
+        written = 0
+        for number, (view, findings) in enumerate(zip(views, found, strict=True)):
+            doubtful = doubtful_groups(findings.groups) if view.outer is None else []
+            emitted = _emit(model, view, findings.plans, self.refused, self.growth)
+            self._note(number, findings, doubtful, {region.sink: region for region in emitted})
+            written += len(emitted)
+        new = self.refused.keys() - before
+        if written:
+            self.refused = {
+                sink: refusal
+                for sink, refusal in self.refused.items()
+                if sink not in new or refusal.code != "too-large"
+            }
+        return not new
+
+    def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
         """Takes up what a round wrote into one graph; regions of earlier rounds inside are no regions any more."""
         for plan in findings.plans:
             if plan.sink in emitted:
@@ -145,6 +185,18 @@ class _Made:
         self.doubts += folded_doubts(doubtful, emitted)
 
 
+@contextmanager
+def paused_collection() -> Iterator[None]:
+    """No garbage is collected in the block: a graph in the making is no garbage, and to look through it takes time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def prepare(
     model: onnx.ModelProto,
     *,
@@ -152,6 +204,7 @@ def prepare(
     freeze_initializers: bool = False,
     assume_placeholders: bool = False,
     outputs: Collection[str] = (),
+    files: TensorFiles | None = None,
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The model with what the caller takes for granted written into it, and what that changed, in sentences.
 
@@ -161,13 +214,15 @@ def prepare(
         freeze_initializers: as for fuse().
         assume_placeholders: as for fuse().
         outputs: as for fuse().
+        files: where the initializers are that the model only refers to; None where it holds them all.
 
     Raises:
         CheckError: the model has no such output.
     """
-    notes: tuple[str, ...] = ()
+    model, notes = standardize_weights(model, files)
     if outputs:
-        model, notes = assume.keep_outputs(model, outputs)
+        model, kept = assume.keep_outputs(model, outputs)
+        notes += kept
     if freeze_initializers:
         model, frozen = assume.freeze_initializers(model)
         notes += frozen
@@ -203,20 +258,35 @@ def input_shapes(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> 
     return bind_shapes({name: known.shape for name, known in types.items() if known.shape is not None}, given)
 
 
-def _emit(model: onnx.ModelProto, view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal]) -> list[Region]:
-    """Folds and writes one region after the other, if there is one that can be folded."""
-    folds = _fold_each(view, plans, refused)
+def _emit(
+    model: onnx.ModelProto, view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal], growth: Growth
+) -> list[Region]:
+    """Folds and writes one region after the other, if there is one that can be folded.
+
+    Args:
+        model: changed in place.
+        view: of one of its graphs.
+        plans: of regions of that graph.
+        refused: gets the regions that have no exact form in the model's type.
+        growth: gets the others, before the graph changes.
+    """
+    folds = _fold_each(view, plans, refused, growth)
     first = next(folds, None)
     return [] if first is None else emit(model, view, chain([first], folds))
 
 
-def _fold_each(view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal]) -> Iterator[tuple[Plan, Folded]]:
-    """Region by region; those that have no exact form in the model's type are noted as refused."""
+def _fold_each(
+    view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal], growth: Growth
+) -> Iterator[tuple[Plan, Folded]]:
     for plan in plans:
         try:
-            yield plan, fold(plan.value, plan.form.group, view.elem_type(plan.sink), view.constants.budget)
+            with contained("folding a region"):
+                folded = fold(plan.value, plan.form.group, view.elem_type(plan.sink), view.constants.budget)
+                growth.note(plan, folded)
         except LiftError as error:
-            refused[plan.sink] = Refusal(error.code, plan.members[-1].name, str(error))
+            refused[plan.sink] = Refusal(error.code, plan.last.name, str(error))
+            continue
+        yield plan, folded
 
 
 def _require_sinks(decisions: Decisions, tensors: Container[str]) -> None:

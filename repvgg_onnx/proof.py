@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -20,6 +21,8 @@ from repvgg_onnx.checks.reference import Reference, reference
 from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
 from repvgg_onnx.checks.session import CPU, ProviderLike, loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.forms import form_of
@@ -240,7 +243,10 @@ def pieces_of(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterato
         candidate = _candidate(known.get(region.sink, {}), region)
         ends = [_value(name, view.elem_type(region.sink)) for name in (root, region.sink)]
         whole = cutter.cut(ends[:1], ends[1:])
-        majorant = None if candidate is None else _majorant(model, region, *candidate)
+        majorant = None
+        if candidate is not None:
+            with suppress(LiftError), contained("bounding a region"):  # without a bound, the tolerance judges
+                majorant = _majorant(model, region, *candidate)
         roundings = _roundings(view, region, candidate)
         before = partial(original.cut, ends[:1], ends[1:])
         yield Piece(region.name, root, region.sink, whole, majorant, roundings, before)
@@ -287,9 +293,12 @@ def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: C
     if value.field is not None:
         offsets = value.offset_majorant(value.field.size).astype(np.float32)
         bias, field = np.zeros_like(bias), offsets[np.newaxis]
+    lead = None if value.lead is None else np.abs(value.lead).astype(np.float32)
     graph = onnx.GraphProto()
     writer = Writer(graph, {region.root, region.sink}, as_nodes=False)
-    written = write_form(writer, form, Folded(conv.geometry, kernel, bias, field), root=region.root, sink=region.sink)
+    written = write_form(
+        writer, form, Folded(conv.geometry, kernel, bias, field, lead), root=region.root, sink=region.sink
+    )
     graph.node.extend(written.nodes)
     graph.name = "majorant"
     graph.input.append(_value(region.root, onnx.TensorProto.FLOAT))

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import onnx.parser
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from repvgg_onnx import Fusion, fuse
 from tests.oracle import error, run
@@ -95,6 +95,7 @@ def assert_fuses(model: onnx.ModelProto, expected: list[str], tolerance: float =
     assert ops(fusion.model) == expected
     assert_same_outputs(model, fusion.model, tolerance, **shapes)
     assert_settled(fusion)
+    assert_explained(fusion)
     return fusion
 
 
@@ -120,7 +121,46 @@ def assert_refuses(model: onnx.ModelProto, *codes: str) -> Fusion:
     assert model.SerializeToString(deterministic=True) == before
     assert set(codes) <= {refusal.code for refusal in fusion.refusals}
     assert all(refusal.node and refusal.sentence for refusal in fusion.refusals)
+    assert_explained(fusion)
     return fusion
+
+
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+KERNELS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def assert_explained(fusion: Fusion) -> None:
+    """Every BatchNormalization, and every gain or offset beside a kernel, that is still there is named by a refusal."""
+    named = {refusal.node for refusal in fusion.refusals}
+    for graph in (fusion.model.graph, *inner_graphs(fusion.model.graph)):
+        left = {node.name or node.output[0] for node in graph.node if is_left_over(node, graph)}
+        assert left <= named, left - named
+
+
+def inner_graphs(graph: onnx.GraphProto) -> Iterable[onnx.GraphProto]:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield attribute.g
+                yield from inner_graphs(attribute.g)
+
+
+def is_left_over(node: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
+    """Whether the node is a BatchNormalization, or arithmetic with a constant next to a kernel."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type == "BatchNormalization":
+        return True
+    given = {value.name for value in graph.input}
+    if any(tensor.name in node.input and tensor.data_type not in FLOATS for tensor in graph.initializer):
+        return False
+    constants = {tensor.name for tensor in graph.initializer if tensor.name not in given}
+    constants |= {each.output[0] for each in graph.node if each.op_type == "Constant"}
+    data = [name for name in node.input if name not in constants]
+    if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(data) != 1:
+        return False
+    kernels = [each for each in graph.node if each.op_type in KERNELS and each.domain in ("", "ai.onnx")]
+    return any(data[0] in each.output or node.output[0] in each.input for each in kernels)
 
 
 def repvgg_block(

@@ -5,15 +5,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
+from onnx import helper
 
 from repvgg_onnx.census.liveness import Step, live_bytes
-from repvgg_onnx.census.macs import multiply_adds, winograd_multiplications
 from repvgg_onnx.census.results import Layer, Profile
 from repvgg_onnx.census.sizes import bytes_of, size_graph, static_shape
 from repvgg_onnx.census.stored import census, operator_of
 from repvgg_onnx.census.weights import Weight, computed_weights, is_computed_before, stored_weights
 from repvgg_onnx.graph.bodies import nested_bodies, subgraphs
 from repvgg_onnx.graph.load import open_model
+from repvgg_onnx.graph.macs import multiply_adds, winograd_multiplications
 from repvgg_onnx.graph.normalize import TensorType, tensor_types
 
 _VIEWS = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
@@ -187,8 +188,9 @@ def _products(node: onnx.NodeProto, scope: _Scope) -> tuple[int | None, int]:
     if output is None or not onnx.defs.has(node.op_type, node.domain):
         return None, 0
     try:
-        macs = multiply_adds(node, shapes, output)
-        return macs, winograd_multiplications(node, shapes, macs)
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        macs = multiply_adds(node.op_type, attributes, shapes, output)
+        return macs, winograd_multiplications(node.op_type, attributes, shapes, macs)
     except (IndexError, ValueError):  # the model declares shapes that the operator does not take
         return None, 0
 

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from repvgg_onnx.checks.session import Array
 from repvgg_onnx.errors import CheckError
+from repvgg_onnx.pointers import POINTER, is_pointer_file
 
 InputSource = str | os.PathLike[str] | Mapping[str, Array]
 InputsLike = InputSource | Sequence[InputSource]
@@ -110,6 +111,8 @@ def _read_arrays(path: Path) -> dict[str, Array] | Array:
             with np.load(stream, allow_pickle=False) as archive:
                 return {name: np.asarray(archive[name]) for name in archive.files}
         stream.seek(0)
+        if is_pointer_file(path):
+            raise CheckError(f"inputs file {path} {POINTER}")
         if stream.read(len(_NPY_MAGIC)) != _NPY_MAGIC:
             raise CheckError(f"inputs file {path} is neither an .npz archive nor an .npy array")
         stream.seek(0)

@@ -163,7 +163,10 @@ def _cast(array: Array, spec: TensorSpec) -> Array:
     # A file cannot hold bfloat16, so that type takes every floating-point array.
     if np.can_cast(array.dtype, dtype) or (dtype.name == "bfloat16" and array.dtype.name in FLOATS):
         return array.astype(dtype)
-    raise CheckError(f"input {spec.name!r} takes {dtype.name} values, but the array given holds {array.dtype.name}")
+    raise CheckError(
+        f"input {spec.name!r} takes {dtype.name} values, but the array given holds {array.dtype.name}: if nothing is "
+        f"lost by it, save array.astype(np.{dtype.name}) instead"
+    )
 
 
 def _bind(specs: Specs, arrays: Mapping[str, Array], shapes: Shapes) -> tuple[dict[str, tuple[int, ...]], int]:

@@ -19,7 +19,6 @@ from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
 from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, PLAIN, SHIPPED, Reference, few, moved_by
 from repvgg_onnx.checks.session import Array, ProviderLike, loadable, open_session
 from repvgg_onnx.errors import LoadError, RunError
-from repvgg_onnx.stages import timed
 
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
 
@@ -79,7 +78,6 @@ class RegionParity:
         return self.used <= 1.0 and self.error <= max(self.tolerance, OF_NOISE * self.noise)
 
 
-@timed("check")
 def check_regions(known: Reference, pieces: Sequence[Piece]) -> tuple[RegionParity, ...]:
     """Comparison of every piece with the original at ORT_DISABLE_ALL, in the order of the pieces.
 

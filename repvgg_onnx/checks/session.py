@@ -160,14 +160,25 @@ def open_session(
 
 
 def provider_parts(provider: ProviderLike) -> tuple[str, dict[str, str]]:
-    """Name of a provider and its options.
+    """Name of a provider and its options; short names in any case are taken too.
 
     Example:
         >>> provider_parts("CUDAExecutionProvider"), provider_parts(("CUDAExecutionProvider", {"device_id": "1"}))
         (('CUDAExecutionProvider', {}), ('CUDAExecutionProvider', {'device_id': '1'}))
     """
     name, settings = (provider, {}) if isinstance(provider, str) else provider
-    return name, {key: str(value) for key, value in settings.items()}
+    return _full_name(name), {key: str(value) for key, value in settings.items()}
+
+
+def _full_name(provider: str) -> str:
+    """A provider's name as onnxruntime has it, whatever its case, and also without its ending.
+
+    Example:
+        >>> _full_name("cuda"), _full_name("cpuexecutionprovider"), _full_name("none-such")
+        ('CUDAExecutionProvider', 'CPUExecutionProvider', 'none-such')
+    """
+    wanted = {provider.casefold(), f"{provider}ExecutionProvider".casefold()}
+    return next((name for name in onnxruntime.get_all_providers() if name.casefold() in wanted), provider)
 
 
 def common_inputs(*sessions: Session) -> dict[str, TensorSpec]:

@@ -1,6 +1,7 @@
 """Sizes of dynamic axes that onnxruntime really runs a model on: the usual ones, or the first of a short list."""
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,15 +13,17 @@ import numpy as np
 from repvgg_onnx.checks.drawing import draw
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import CPU, ModelLike, ProviderLike, Session, loadable, open_session
-from repvgg_onnx.errors import CheckError, RunError
+from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.shapes import Axis, alternatives, bind_shapes, name_of_axis
 
 Shapes = Mapping[str, Sequence[int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LEVEL = "ORT_DISABLE_ALL"
-SECONDS = 20.0
+SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
+MOST_ELEMENTS = 2**24
+"""Of all inputs together; nothing larger is tried."""
 
 
 def is_open(declared: Mapping[str, Sequence[Axis]], given: Shapes) -> bool:
@@ -63,22 +66,29 @@ def runnable_shapes(
         session = open_session(source, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
     declared = {name: spec.shape for name, spec in session.inputs.items()}
     given = shapes or {}
-    if not is_open(declared, given):
+    if not is_open(declared, given) or (ranges or {}).keys() - declared.keys():  # the latter is for others to refuse
         return None
     end = time.monotonic() + SECONDS
-    first: CheckError | None = None
+    first: RunError | None = None
     tried = 0
-    for bound in alternatives(declared, given):
+    for number, bound in enumerate(alternatives(declared, given)):
         if first is not None and time.monotonic() > end:
             break
+        if sum(map(math.prod, bound.values())) > MOST_ELEMENTS:
+            continue
         tried += 1
         failure = _failure(session, bound, ranges or {})
         if failure is None:
-            return None if first is None else {name: shape for name, shape in bound.items() if declared[name]}
+            return {name: shape for name, shape in bound.items() if declared[name]} if number else None
         first = first or failure
-    assert first is not None  # there is at least one alternative
+    if first is None:  # everything would be too large
+        return None
     usual = bind_shapes(declared, given)
-    raise RunError(f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}")
+    indices = [name for name, spec in session.inputs.items() if spec.type in ("tensor(int32)", "tensor(int64)")]
+    hint = f", or with --range {indices[0]}=0,1 what its indices may be" if indices else ""
+    raise RunError(
+        f"{first}; {tried} sizes of its inputs were tried: give those that it takes, as in {option(usual)}{hint}"
+    )
 
 
 def option(shapes: Shapes) -> str:
@@ -109,7 +119,10 @@ def on_runnable_shapes(check: Function) -> Function:
             model = next(iter(signature(check).bind(*args, **options).arguments.values()))
             tried = model[0] if isinstance(model, list | tuple) else model
             known = ("ranges", "provider", "threads", "custom_ops")
-            found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
+            try:
+                found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
+            except LoadError:  # of a model that only what was written into it made one that runs
+                found = None
             if found is None:
                 raise
             return check(*args, **{**options, "shapes": found})

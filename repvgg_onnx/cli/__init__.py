@@ -5,10 +5,11 @@ called: ``fusing``, ``checking`` and ``exporting``.
 """
 
 from repvgg_onnx.cli.commands import cli
+from repvgg_onnx.cli.supervisor import supervised
 
 __all__ = ["cli", "main"]
 
 
 def main() -> None:
     """Run the command line on the arguments of the process and exit."""
-    cli.main(prog_name="repvgg-onnx")
+    supervised(lambda: cli.main(prog_name="repvgg-onnx"))

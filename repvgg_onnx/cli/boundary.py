@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import shlex
 import sys
@@ -97,8 +98,15 @@ def about(subject: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def remember_debug(ctx: click.Context, _parameter: click.Parameter, debug: bool) -> None:
-    """Callback of ``--debug``: the boundary shows tracebacks."""
+    """Callback of ``--debug``: the boundary shows tracebacks, and so do faults that cost no more than a region."""
     ctx.meta[_DEBUG] = debug
+    if debug:
+        log, handler = logging.getLogger("repvgg_onnx"), logging.StreamHandler()
+        level = log.level
+        log.addHandler(handler)
+        log.setLevel(logging.DEBUG)
+        ctx.call_on_close(lambda: log.removeHandler(handler))
+        ctx.call_on_close(lambda: log.setLevel(level))
 
 
 def is_debugging(ctx: click.Context) -> bool:

@@ -20,7 +20,7 @@ from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.graph.assume import overridable_convolutions
 from repvgg_onnx.graph.load import OpenModel, open_model
-from repvgg_onnx.pipeline import Fusion, fuse
+from repvgg_onnx.pipeline import Fusion, fuse, prepare
 from repvgg_onnx.proof import Proof, prove
 from repvgg_onnx.report.model import ModelFile, Overridable
 from repvgg_onnx.report.topology import topology
@@ -43,6 +43,7 @@ class Candidate:
         regions: what was folded.
         refusals: what was not, and why.
         notes: what was taken for granted about the input.
+        remarks: what is to be known of the fused model.
         checked: how each region compares on its own, where that was asked for.
         failed: the same for regions that were left as they were because of it.
         parity: how the outputs compare with the input's, where that was asked for and regions were checked.
@@ -62,6 +63,7 @@ class Candidate:
     failed: tuple[RegionParity, ...] = ()
     parity: Parity | None = None
     tuning: Tuning | None = None
+    remarks: tuple[str, ...] = ()
     overridable: Overridable | None = None
     sizes: Mapping[str, tuple[int, ...]] | None = None
 
@@ -75,13 +77,15 @@ def candidate_of(
     """
     require_files(options.model)
     runs = options.verify or options.bench or options.autotune
-    sizes = None if options.check else found_sizes(options.model, assumptions, runtime, required=runs)
+    sizes = found_sizes(options.model, assumptions, runtime) if runs and not options.check else None
     runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
-    with stage(f"Folding {options.model.name}", quiet=output.quiet), timed("fold"):
-        before, opened = _read(options.model, runtime.shapes)
+    # What a proof takes beside folding, which times itself, is checking.
+    doing = "Folding and checking" if options.verify and not options.check else "Folding"
+    with stage(f"{doing} {options.model.name}", quiet=output.quiet), timed("check"):
+        before, opened = _read(options.model, runtime.shapes, assumptions)
         decisions = decided(options, tuning, opened.model)
-        overridable = _overridable(opened, assumptions, options.max_constant_mb)
+        overridable = _overridable(opened, assumptions, runtime.shapes, options.max_constant_mb)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
             proof = prove(
                 options.model,
@@ -107,34 +111,37 @@ def folded(
     """The input read and folded by cost, and nothing checked; it is run only where its sizes are not known."""
     require_files(path)
     runtime = Runtime(shapes, (), {}, None, CPU, ())
-    sizes = found_sizes(path, assumptions, runtime, required=False)
+    sizes = found_sizes(path, assumptions, runtime)
     shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
-        before, opened = _read(path, shapes)
-        overridable = _overridable(opened, assumptions, max_constant_mb)
+        before, opened = _read(path, shapes, assumptions)
+        overridable = _overridable(opened, assumptions, shapes, max_constant_mb)
         fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
         candidate = _candidate(before, opened, Proof(fusion, (), ()), shapes)
         return replace(candidate, overridable=overridable, sizes=sizes)
 
 
 @timed("read")
-def _read(path: Path, shapes: Mapping[str, Sequence[int]]) -> tuple[ModelFile, OpenModel]:
-    """The input, and what is said of it."""
+def _read(path: Path, shapes: Mapping[str, Sequence[int]], assumptions: Assumptions) -> tuple[ModelFile, OpenModel]:
+    """The input, and what is said of it: that of the input as it is folded, with what is taken for granted in it."""
     opened = open_model(path)
-    profiled = profile(opened.model, shapes=shapes)
-    return replace(describe(path, opened), profile=profiled, topology=topology(opened.model)), opened
+    model, notes = prepare(opened.model, **asdict(assumptions))
+    described = replace(describe(path, opened), profile=profile(model, shapes=shapes), topology=topology(opened.model))
+    return (replace(described, census=census(model)) if notes else described), opened
 
 
-def _overridable(opened: OpenModel, assumptions: Assumptions, max_constant_mb: int) -> Overridable | None:
+def _overridable(
+    opened: OpenModel, assumptions: Assumptions, shapes: Mapping[str, Sequence[int]], max_constant_mb: int
+) -> Overridable | None:
     """The convolutions that stay because a caller may feed their weights; the regions are those of the frozen model."""
     if assumptions.freeze_initializers:
         return None
-    convolutions, total = overridable_convolutions(opened.model)
+    convolutions, total = overridable_convolutions(prepare(opened.model, outputs=assumptions.outputs)[0])
     if not convolutions:
         return None
-    frozen = asdict(assumptions) | {"freeze_initializers": True}
-    regions = fuse(open_model(opened.path), max_constant_mb=max_constant_mb, **frozen).regions
-    return Overridable(convolutions, total, len(regions))
+    frozen = replace(assumptions, freeze_initializers=True)
+    fusion = _fused(open_model(opened.path), frozen, shapes, max_constant_mb, UNDECIDED)
+    return Overridable(convolutions, total, len(fusion.regions))
 
 
 def _fused(
@@ -159,4 +166,5 @@ def _candidate(
     taken = before.profile if changed is None else profile(fusion.model, shapes=shapes)
     after = ModelFile(None, None, census(fusion.model), taken)
     found = (fusion.regions, fusion.refusals, fusion.notes)
-    return Candidate(before, after, opened, changed, *found, proof.regions, proof.failed, proof.parity, tuning)
+    checks = (proof.regions, proof.failed, proof.parity)
+    return Candidate(before, after, opened, changed, *found, *checks, tuning, fusion.remarks)

@@ -15,22 +15,18 @@ from repvgg_onnx.cli.options import (
     BenchOptions,
     Output,
     Runtime,
-    all_option,
     assumption_options,
-    debug_option,
     ignore_option,
-    json_option,
     labels_option,
     many_options,
     max_constant_option,
-    output_options,
-    quiet_option,
     runtime_options,
     shape_option,
     sweep_options,
     tolerance_option,
     tuning_options,
 )
+from repvgg_onnx.cli.output_options import all_option, debug_option, json_option, output_options, quiet_option
 from repvgg_onnx.cli.reports import MEASURED, destinations, report_option
 from repvgg_onnx.cli.serving_options import target_option, triton_options
 

@@ -20,7 +20,7 @@ COMMAND_LINE = "command line"
 DEFAULT = "default"
 
 _NEVER = {"config", "no-config", "show-config", "debug"}  # options that are no keys
-_ONCE = {"check", "fail-fast", "jobs", "json", "output", "quiet", "report"}  # keys that are about a whole run
+_ONCE = {"all", "check", "fail-fast", "jobs", "json", "output", "quiet", "report"}  # keys that are about a whole run
 _WHERE = "File of settings.  [default: repvgg-onnx.toml or pyproject.toml, found upward]"
 _NUMBERS = "N,N"  # how options of several numbers with commas between them are shown
 _LOADED, _SWITCHED_OFF, _SHOWN, _GIVEN = (f"repvgg_onnx.{name}" for name in ("loaded", "off", "shown", "given"))

@@ -1,5 +1,6 @@
 """Model files: what they hold, and how large they are."""
 
+import glob
 import os
 from pathlib import Path
 
@@ -18,9 +19,10 @@ def require_files(*paths: Path) -> None:
     """
     for path in paths:
         if path.is_dir():
-            raise BadInputError(f"{path}: is a directory, not an ONNX file")
+            raise BadInputError(f"{path}: is a folder, not an ONNX file; give the models in it, such as {path}/*.onnx")
         if not path.exists():
-            raise BadInputError(f"{path}: no such file")
+            pattern = glob.has_magic(str(path))
+            raise BadInputError(f"{path}: no file matches this pattern" if pattern else f"{path}: no such file")
         if not os.access(path, os.R_OK):
             raise BadInputError(f"{path}: cannot be read")
 

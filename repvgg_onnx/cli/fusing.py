@@ -1,6 +1,6 @@
 """What ``fuse`` and ``inspect`` do: every stage in order, and nothing is written before every check has passed."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ from repvgg_onnx.cli.reports import failed_outcome
 from repvgg_onnx.cli.serving import check_target, fit
 from repvgg_onnx.cli.sizes import on_sizes
 from repvgg_onnx.cli.tuning import require_decisions_file, save_decisions
-from repvgg_onnx.cli.turns import is_one_of_many
 from repvgg_onnx.cli.writing import Draft, Drafts, target_of
 from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.fusion.codes import CODES
@@ -48,7 +47,8 @@ def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, o
     """
     with ExitStack() as stack:
         try:
-            made = stack.enter_context(fused_file(options, assumptions, runtime, output))
+            warnings = machine_warnings(options, runtime)
+            made = stack.enter_context(fused_file(options, assumptions, runtime, output, warnings))
         except BadInputError as error:
             outcomes = (failed_outcome(options.model, error),)
             show(replace(output, json_path=None, quiet=True), Text(), many_json(__version__, outcomes), outcomes)
@@ -84,10 +84,19 @@ class Made:
 
 
 @contextmanager
-def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Iterator[Made]:
+def fused_file(
+    options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output, warnings: Sequence[str] = ()
+) -> Iterator[Made]:
     """One model folded, checked, and written beside its place; nothing is printed but progress.
 
     The block makes its reports, and then commits: what cannot be reported is not written.
+
+    Args:
+        options: what to do.
+        assumptions: what is taken for granted.
+        runtime: how models are run.
+        output: where reports go.
+        warnings: what spoke against measuring before the work began.
 
     Raises:
         BadInputError: the model cannot be used.
@@ -96,19 +105,17 @@ def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime,
     target = target_of(options, output)
     protect_models(output, options.model, target)
     require_decisions_file(options, output, target)
-    before = machine_warnings(options, runtime)  # now, since the work itself loads the machine
     with ExitStack() as stack:
         drafts = stack.enter_context(Drafts.open(target))
-        with Stopwatch().running() as stopwatch, _with_a_way_out(options):
-            with about(options.model):
+        with Stopwatch().running() as stopwatch:
+            with about(options.model), _with_a_way_out(options):
                 candidate = candidate_of(options, assumptions, runtime, output, drafts)
             runtime = on_sizes(runtime, candidate.sizes)
             draft = drafts.draft(candidate.model, candidate.before, candidate.opened)
-            with about(options.model):
+            with about(options.model), _with_a_way_out(options):
                 fitness = _fitness(candidate, draft, options, runtime)
                 parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
         took = stopwatch.seconds
-        warnings = (*before, *(latency.warnings if latency else ()))
         verdict = fit(judge(options, candidate.regions, parity, latency, candidate.failed), fitness)
         written = draft if verdict in (Verdict.FUSED, Verdict.NOTHING_TO_FOLD) else None
         report = _report(candidate, verdict, written=written, parity=parity, latency=latency, gate=options.min_speedup)
@@ -116,7 +123,7 @@ def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime,
             report,
             target=fitness,
             max_foldable=options.max_foldable if options.check else None,
-            warnings=tuple(warnings) if latency else (),
+            warnings=(*warnings, *latency.warnings) if latency else (),
             seconds={} if options.check else {name: took[name] for name in STAGES if name in took},
             options=_deciding(options, assumptions, runtime),
         )
@@ -130,15 +137,21 @@ def fused_file(options: FuseOptions, assumptions: Assumptions, runtime: Runtime,
 
 
 def machine_warnings(options: FuseOptions, runtime: Runtime) -> tuple[str, ...]:
-    """What speaks against measuring on this machine; nothing where nothing is measured, or by one process of many."""
-    if not options.bench or options.check or is_one_of_many():
+    """What speaks against measuring on this machine before any work, which loads it; nothing if nothing is measured."""
+    if not options.bench or options.check:
         return ()
     return obstacles(describe_environment(), runtime.threads or 1)
 
 
 def _deciding(options: FuseOptions, assumptions: Assumptions, runtime: Runtime) -> tuple[str, ...]:
     """The options that decide what is folded, as one gives them."""
-    given = [f"--{name.replace('_', '-')}" for name, value in asdict(assumptions).items() if value]
+    given: list[str] = []
+    for name, value in asdict(assumptions).items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):
+            given += [word for item in value for word in (option, item)]
+        elif value:
+            given.append(option)
     if options.max_constant_mb != DEFAULT_MB:
         given += ["--max-constant-mb", str(options.max_constant_mb)]
     for name, shape in runtime.shapes.items():
@@ -236,6 +249,7 @@ def _report(
 ) -> FuseReport:
     """Everything about a run, for the renderers."""
     after = candidate.after if written is None else replace(written.described, profile=candidate.after.profile)
+    codes = dict.fromkeys(refusal.code for refusal in candidate.refusals)
     return FuseReport(
         version=__version__,
         before=candidate.before,
@@ -247,10 +261,12 @@ def _report(
         min_speedup=gate,
         verdict=verdict,
         notes=candidate.notes,
+        remarks=candidate.remarks,
         region_parities=candidate.checked,
         rolled_back=candidate.failed,
         tuning=candidate.tuning,
         overridable=candidate.overridable,
         sizes=candidate.sizes,
-        advice={code: CODES[code].advice for code in dict.fromkeys(refusal.code for refusal in candidate.refusals)},
+        advice={code: CODES[code].advice for code in codes},
+        settled=frozenset(code for code in codes if not CODES[code].actionable),
     )

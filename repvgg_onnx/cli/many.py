@@ -4,12 +4,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +30,7 @@ from repvgg_onnx.cli.boundary import (
 )
 from repvgg_onnx.cli.configuring import settings_of
 from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.fusing import fused_file, run_fuse, told
+from repvgg_onnx.cli.fusing import fused_file, machine_warnings, run_fuse, told
 from repvgg_onnx.cli.judging import failure
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, rendered, show
@@ -42,6 +44,9 @@ from repvgg_onnx.report.model import FuseReport, Outcome
 from repvgg_onnx.report.summary import check_report, summary
 
 Result = TypeVar("Result")
+
+PATIENCE_S = 3.0
+"""Time that the processes of a pool have to end in good order."""
 
 
 def fuse_models(ctx: click.Context) -> int:
@@ -116,8 +121,11 @@ def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, 
     if len(requests) > 1 and any(request.options.decisions for request in requests):
         raise click.UsageError("--decisions is about one model")
     if folder is not None:
+        _require_folder_of_many(folder)
         requests = [request.to(folder / request.options.model.name) for request in requests]
     _require_places(requests, output)
+    warnings = [machine_warnings(request.options, request.runtime) for request in requests]
+    requests = [replace(request, warnings=found) for request, found in zip(requests, warnings, strict=True)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     return _report(_outcomes(requests, plan, output), summary, output)
@@ -155,7 +163,9 @@ def work(request: Request, output: Output, *, debug: bool) -> Outcome:
         with (
             working(),
             about(path),
-            fused_file(request.options, request.assumptions, request.runtime, Output(None, output.quiet)) as made,
+            fused_file(
+                request.options, request.assumptions, request.runtime, Output(None, output.quiet), request.warnings
+            ) as made,
         ):
             sentence = failure(request.options, made.report)
             exit_code = 0 if sentence is None else CheckFailedError.exit_code
@@ -179,6 +189,19 @@ def _small(report: FuseReport) -> FuseReport:
     return replace(report, tuning=replace(report.tuning, fusion=fusion))
 
 
+def _require_folder_of_many(folder: Path) -> None:
+    """What ``-o`` names can be a folder.
+
+    Raises:
+        UsageError: it is a file, or is called as one.
+    """
+    if folder.is_dir():
+        return
+    if folder.exists() or folder.suffix.lower() == ".onnx":
+        what = "is a file" if folder.exists() else "ends as a file does"
+        raise click.UsageError(f"-o {folder} {what}; for several models it has to name a folder")
+
+
 def _require_places(requests: Sequence[Request], output: Output) -> None:
     """No file is written by two models, and none that is read is written but by ``--in-place``.
 
@@ -194,7 +217,8 @@ def _require_places(requests: Sequence[Request], output: Output) -> None:
         if place in written:
             raise click.UsageError(f"{written[place]} and {model} would both be written to {target}")
         if place in read and not request.options.in_place:
-            raise click.UsageError(f"{target} would overwrite {read[place]}")
+            hint = "; give --in-place instead of -o to overwrite the inputs" if read[place] == model else ""
+            raise click.UsageError(f"{target} would overwrite {read[place]}{hint}")
         written[place] = model
     protect_models(output, *models, *map(_target, requests))
 
@@ -250,11 +274,21 @@ def _pool(workers: int) -> Iterator[_Pool]:
         yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
-            child.terminate()
+        _end_all(multiprocessing.active_children())
         raise
     finally:
         pool.shutdown()
+
+
+def _end_all(children: Sequence[BaseProcess]) -> None:
+    """The processes undo what they do and end; those that cannot, because onnx holds Python's lock, are killed."""
+    for child in children:
+        child.terminate()
+    end = time.monotonic() + PATIENCE_S
+    for child in children:
+        child.join(max(end - time.monotonic(), 0.0))
+        if child.is_alive():
+            child.kill()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import click
 
-from repvgg_onnx.cli.boundary import remember_debug
 from repvgg_onnx.cli.parsing import parse_counts, parse_ranges, parse_settings, parse_shapes, require_codes
 from repvgg_onnx.cli.reports import ANNOTATIONS, STDOUT, Destination
 
@@ -249,7 +248,12 @@ def feed_options(command: Command) -> Command:
 def provider_options(command: Command) -> Command:
     """``--provider``, ``--provider-option`` and ``--custom-ops``."""
     return _all(
-        click.option("--provider", default="CPUExecutionProvider", show_default=True, help="Execution provider."),
+        click.option(
+            "--provider",
+            default="CPUExecutionProvider",
+            show_default=True,
+            help="Execution provider; short names such as cuda do.",
+        ),
         click.option(
             "--provider-option",
             "provider_options",
@@ -320,13 +324,6 @@ def ignore_option(command: Command) -> Command:
     )(command)
 
 
-def all_option(command: Command) -> Command:
-    """``--all`` of commands that list refusals briefly."""
-    return click.option(
-        "--all", "every", is_flag=True, help="List every refusal, also those for which nothing can be done."
-    )(command)
-
-
 def many_options(command: Command) -> Command:
     """``--jobs`` and ``--fail-fast``."""
     return _all(
@@ -367,48 +364,6 @@ def tolerance_option(command: Command) -> Command:
         "--tolerance",
         type=click.FloatRange(min=0, min_open=True),
         help="Largest accepted error, max|a-b| / max|a|.  [default: by type]",
-    )(command)
-
-
-def output_options(command: Command) -> Command:
-    """The options that make an ``Output``, and ``--debug``."""
-    return _all(json_option, quiet_option, debug_option)(command)
-
-
-class JsonOption(click.Option):
-    """``--json`` or ``--json=PATH``; ``boundary`` has written the first as ``--json=-`` before click reads it."""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """The option with its value behind an equals sign, the only place where it can stand."""
-        record = super().get_help_record(ctx)
-        return record and ("--json[=PATH]", record[1])
-
-
-def json_option(command: Command) -> Command:
-    """``--json`` and ``--json=PATH``."""
-    return click.option(
-        "--json",
-        "json_path",
-        cls=JsonOption,
-        metavar="PATH",
-        help="Write the report as JSON, to stdout without =PATH.",
-    )(command)
-
-
-def quiet_option(command: Command) -> Command:
-    """``--quiet``."""
-    return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(command)
-
-
-def debug_option(command: Command) -> Command:
-    """``--debug``, which the boundary acts on."""
-    return click.option(
-        "--debug",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=remember_debug,
-        help="Show tracebacks.",
     )(command)
 
 

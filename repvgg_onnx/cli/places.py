@@ -12,6 +12,9 @@ from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.reports import SUMMARY, require_renderers
 from repvgg_onnx.report.marks import ENDINGS, ends_as, is_own
 
+LARGEST_REPORT = 2**28
+"""Bytes above which no file is read to see whether it is a report; no report is nearly as large."""
+
 _WORDS = {"json": "a JSON report", "junit": "a JUnit report", "md": "a Markdown report", "html": "an HTML report"}
 _WORDS |= {"sarif": "a SARIF report", "plot": "a picture", "decisions": "a file of decisions"}
 
@@ -127,6 +130,6 @@ def same_file(one: Path, other: Path) -> bool:
 
 def _is_own(kind: str, path: Path) -> bool:
     try:
-        return is_own(kind, path.read_bytes())
+        return path.stat().st_size <= LARGEST_REPORT and is_own(kind, path.read_bytes())
     except OSError as error:
         raise click.UsageError(f"{path} exists and cannot be read: {error.strerror}") from error

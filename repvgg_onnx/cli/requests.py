@@ -15,11 +15,19 @@ _RUNTIME = ("shapes", "inputs", "ranges", "threads", "provider", "custom_ops", "
 
 @dataclass(frozen=True)
 class Request:
-    """One model, and what ``fuse`` is to do with it."""
+    """One model, and what ``fuse`` is to do with it.
+
+    Attributes:
+        options: what to do.
+        assumptions: what is taken for granted.
+        runtime: how models are run.
+        warnings: what spoke against measuring before the work began, which loads the machine itself.
+    """
 
     options: FuseOptions
     assumptions: Assumptions
     runtime: Runtime
+    warnings: tuple[str, ...] = ()
 
     def to(self, output: Path) -> "Request":
         """The same, written to another file."""

@@ -4,42 +4,41 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import onnx
-
 from repvgg_onnx.census.sizes import declared_axes
 from repvgg_onnx.checks.sizes import is_open, runnable_shapes
 from repvgg_onnx.cli.options import Assumptions, Runtime
 from repvgg_onnx.errors import RepvggOnnxError
 from repvgg_onnx.graph.load import load_model, open_model
 from repvgg_onnx.pipeline import prepare
+from repvgg_onnx.stages import timed
 
 Sizes = Mapping[str, tuple[int, ...]]
 
 
-def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime, *, required: bool) -> Sizes | None:
-    """The sizes to use; None where those that the user gave, or the usual ones, will do.
+@timed("read")
+def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime) -> Sizes | None:
+    """The sizes to use; None where those that the user gave, or the usual ones, will do, or no others are found.
+
+    A model that runs on none of them may have nothing that has to be run; if it has, that is where the error comes up.
 
     Args:
         path: the model, a readable file.
         assumptions: what is written into it first.
         runtime: how it is run.
-        required: whether it has to run; if not, one that does not is counted with the usual sizes.
 
     Raises:
-        RepvggOnnxError: it has to run, and does not.
+        ModelError: it cannot be read.
+        CheckError: it has no such output.
     """
     opened = open_model(path)
     if runtime.inputs or not is_open(declared_axes(opened.model.graph), runtime.shapes):
         return None
-    model: Path | onnx.ModelProto = path
-    if assumptions.outputs:
-        model, _ = prepare(load_model(path), **asdict(assumptions))
-    arguments = runtime.arguments(threads=0)
+    loaded = load_model(path)
+    model, _ = prepare(loaded, **asdict(assumptions))
+    arguments = {name: value for name, value in runtime.arguments(threads=0).items() if name != "inputs"}
     try:
-        return runnable_shapes(model, **{name: value for name, value in arguments.items() if name != "inputs"})
+        return runnable_shapes(path if model is loaded else model, **arguments)
     except RepvggOnnxError:
-        if required:
-            raise
         return None
 
 
@@ -48,7 +47,7 @@ def common_sizes(paths: tuple[Path, ...], runtime: Runtime) -> Sizes | None:
     declared = [declared_axes(open_model(path).model.graph) for path in paths]
     if any(axes != declared[0] for axes in declared):
         return None
-    return found_sizes(paths[0], Assumptions(), runtime, required=True)
+    return found_sizes(paths[0], Assumptions(), runtime)
 
 
 def on_sizes(runtime: Runtime, sizes: Sizes | None) -> Runtime:

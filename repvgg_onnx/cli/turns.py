@@ -52,11 +52,6 @@ def begin(turns: Turns) -> None:
     threading.Thread(target=_outlive_nobody, daemon=True).start()
 
 
-def is_one_of_many() -> bool:
-    """Whether this process takes turns, so that the others load the machine until it measures."""
-    return _turns is not None
-
-
 @contextmanager
 def working() -> Iterator[None]:
     """The block runs beside other work, and never while another process measures."""

@@ -1,16 +1,18 @@
 """Where ``fuse`` writes: to a private folder first, and to the output itself when every check has passed."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import click
 import onnx
 
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe, sides_of
 from repvgg_onnx.cli.options import FuseOptions, Output
-from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder
+from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder, same_file
 from repvgg_onnx.fleet import beside
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model
@@ -58,6 +60,12 @@ def target_of(options: FuseOptions, output: Output) -> Path | None:
     if options.in_place:
         return options.model
     if options.output is not None:
+        if options.output.is_dir():
+            raise click.UsageError(
+                f"{options.output} is a folder; write {options.output}{os.sep} to put the model into it"
+            )
+        if same_file(options.output, options.model):
+            raise click.UsageError(f"{options.output} is the input; give --in-place instead of -o to overwrite it")
         require_folder(options.output)
         require_clean_stdout(options.output, quiet=output.silent)
     target = options.output or beside(options.model)

@@ -25,6 +25,11 @@ _NONE = "Nothing has to be done: the node stays as it is, and what is around it 
 _REPORT = "If the model is right and common, please report it."
 
 CODES: dict[str, Code] = {
+    "already-folded": Code(
+        "The node is what is left of a fold, or would be: MatMul has no bias of its own, so that an offset behind it "
+        "stays an Add, and before a padded convolution of unknown size an offset stays an Add as well.",
+        _NONE,
+    ),
     "auto-pad-dynamic": Code(
         "The pads follow from auto_pad or output_shape and from an input size that is not fixed in the model, so they "
         "differ from run to run. Gains, offsets and matrices of the channels fold all the same; other kernels do not.",
@@ -79,9 +84,19 @@ CODES: dict[str, Code] = {
         "A Div divides by a constant with zeros in it.",
         "Look at the checkpoint.",
     ),
+    "file-grows": Code(
+        "The weights of the region are computed from a few bytes, such as a constant that is expanded to a shape. As "
+        "one node the region would store them, and the file would grow out of proportion.",
+        "Nothing has to be done; to have them stored all the same, fold constants first, for instance with onnxsim.",
+    ),
     "graph-output": Code(
         "A tensor inside the region is an output of the graph, so it has to be computed anyway.",
         "Remove the output from the export if nobody needs it.",
+    ),
+    "internal": Code(
+        "Something failed that should not have, while this region was looked at, planned or folded. It stays as it "
+        "is, and everything else is folded as usual.",
+        "Please report it, with the traceback that --debug shows and, if possible, the model.",
     ),
     "kept-by-decision": Code(
         "The region would cost less as one node, and was left as it was: a measurement showed that it is not faster "
@@ -90,6 +105,11 @@ CODES: dict[str, Code] = {
     ),
     "layout": Code(
         "An operator reads its channels on another axis than the rest of the region.",
+        _NONE,
+    ),
+    "no-kernel": Code(
+        "A BatchNormalization, a gain or an offset stands between operators that have no kernel to take it in, such as "
+        "two activations.",
         _NONE,
     ),
     "not-affine": Code(
@@ -103,7 +123,12 @@ CODES: dict[str, Code] = {
     ),
     "not-constant": Code(
         "Weights or other parameters are inputs of the model or are computed from them.",
-        "Export with the parameters as initializers; weights that are expressions of constants are fine.",
+        "Export with the parameters as initializers or as expressions of constants.",
+    ),
+    "not-evaluated": Code(
+        "Weights or other parameters are computed from constants, by an operator that is not evaluated beforehand, or "
+        "with more memory than the limit leaves.",
+        "Give --max-constant-mb a larger number, or fold constants first, with onnxslim or onnxsim.",
     ),
     "not-finite": Code(
         "The folded weights hold infinities or NaNs, because the model's weights do, so that the two would not agree.",
@@ -126,8 +151,8 @@ CODES: dict[str, Code] = {
         "Fuse the float32 model, and convert it afterwards with ranges in mind.",
     ),
     "overridable": Code(
-        "The weights are graph inputs with default values, so a caller may feed others. Models of IR version 3 "
-        "and of old exporters are written so.",
+        "The weights are graph inputs with default values, so a caller may feed others. Old exporters write models "
+        "so; before IR version 4 nobody can feed them, and they are constants.",
         "Give --freeze-initializers if no caller feeds weights, or export again.",
     ),
     "pad-axis": Code(
@@ -148,7 +173,8 @@ CODES: dict[str, Code] = {
     ),
     "quantized": Code(
         "The graph is quantized: its values are rounded to integers, and a fold would change the roundings.",
-        "Fuse the floating-point model first, and quantize the result.",
+        "Where the floating-point model exists, fuse that and quantize the result. A model that was trained with fake "
+        "quantization has none: fold its branches before the fake quantization is put in, and train on.",
     ),
     "rank-grows": Code(
         "A constant has more axes than the value, so that the result has more as well.",
@@ -192,8 +218,8 @@ CODES: dict[str, Code] = {
         _NONE,
     ),
     "two-roots": Code(
-        "An operator joins values that come from different tensors, as the addition at the end of a residual "
-        "block does when an activation stands inside the block.",
+        "An operator joins values that come from different tensors, as the addition at the end of a residual block "
+        "does when an activation stands inside the block, or from parts of one tensor that are not followed back.",
         _NONE,
     ),
     "type": Code(

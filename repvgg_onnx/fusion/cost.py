@@ -1,20 +1,15 @@
 """Worth it or not: multiply-adds plus the bytes that are moved, before and after."""
 
 import math
-from collections.abc import Iterable, Sequence
 
 from onnx import TensorProto
 
 from repvgg_onnx.fusion.results import Cost
+from repvgg_onnx.graph.macs import multiply_adds
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 BYTES: dict[int, int] = {TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.FLOAT: 4, TensorProto.DOUBLE: 8}
 NOMINAL = 56  # size of an axis that nothing is known of
-
-
-def cost_of_nodes(nodes: Iterable[NodeView]) -> Cost:
-    """Cost of running the nodes once, one after the other."""
-    return sum((cost_of_node(node) for node in nodes), Cost(0, 0))
 
 
 def cost_of_node(node: NodeView) -> Cost:
@@ -36,24 +31,14 @@ def width(graph: GraphView, tensor: str) -> int:
 
 
 def _macs(node: NodeView) -> int:
-    """Multiply-adds of the operators that have a kernel; the others are counted by the bytes that they move."""
-    graph = node.graph
-    if node.op_type == "Conv":
-        return elements(graph, node.outputs[0]) * math.prod(_shape(graph, node.inputs[1])[1:])
-    if node.op_type == "ConvTranspose":
-        return elements(graph, node.inputs[0]) * math.prod(_shape(graph, node.inputs[1])[1:])
-    if node.op_type == "MatMul":
-        return elements(graph, node.outputs[0]) * _shape(graph, node.inputs[0])[-1]
-    if node.op_type == "Gemm":
-        return (
-            elements(graph, node.outputs[0]) * _shape(graph, node.inputs[0])[0 if node.attributes.get("transA") else 1]
-        )
-    if node.op_type == "AveragePool":
-        window: tuple[int, ...] = node.attributes.get("kernel_shape", ())
-        return elements(graph, node.outputs[0]) * math.prod(window)
-    return 0
+    """What the node multiplies; 0 also where the sizes assumed for what is not known do not suit the operator."""
+    shapes = [_shape(node.graph, name) if name else () for name in node.inputs]
+    try:
+        return multiply_adds(node.op_type, node.attributes, shapes, _shape(node.graph, node.outputs[0]))
+    except (IndexError, ValueError):
+        return 0
 
 
-def _shape(graph: GraphView, tensor: str) -> Sequence[int]:
+def _shape(graph: GraphView, tensor: str) -> tuple[int, ...]:
     size = graph.size(tensor)
-    return size if size is not None else (NOMINAL, NOMINAL, NOMINAL)
+    return tuple(size) if size is not None else (NOMINAL, NOMINAL, NOMINAL)

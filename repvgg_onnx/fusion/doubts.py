@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from repvgg_onnx.fusion.decisions import Doubt
 from repvgg_onnx.fusion.emit import region_of
 from repvgg_onnx.fusion.leading import is_kernel, leading_arithmetic
-from repvgg_onnx.fusion.regions import Group, Plan
+from repvgg_onnx.fusion.plans import Plan
+from repvgg_onnx.fusion.regions import Group
 from repvgg_onnx.fusion.results import Region
 
 

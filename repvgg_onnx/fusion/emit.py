@@ -13,7 +13,7 @@ import onnx
 from repvgg_onnx import __version__
 from repvgg_onnx.fusion.fold import Folded
 from repvgg_onnx.fusion.lifters import LIFTERS
-from repvgg_onnx.fusion.regions import Plan
+from repvgg_onnx.fusion.plans import Plan
 from repvgg_onnx.fusion.results import PROVENANCE, Member, Region
 from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
 from repvgg_onnx.fusion.write import Writer, write_form
@@ -41,8 +41,10 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
     for plan, folded in replacements:
         written = write_form(writer, plan.form, folded, root=plan.frame.root, sink=plan.sink)
         written.main.name = _main_member(plan).proto.name
+        for node, step in zip(reversed(written.nodes), reversed(plan.form.steps), strict=False):
+            node.name = step.proto.name if step.index in plan.removed else ""
         _note_members(written.main, plan)
-        nodes[plan.members[-1].index] = written.nodes
+        nodes[plan.last.index] = written.nodes
         removed |= plan.removed
         regions.append(region_of(plan, written.main.name or plan.sink))
         if files is not None:
@@ -74,7 +76,8 @@ def _note_members(node: onnx.NodeProto, plan: Plan) -> None:
 
 def _main_member(plan: Plan) -> NodeView:
     """The removed member with the largest kernel, whose name the new node takes over."""
-    removed = [node for node in plan.members if node.index in plan.removed]
+    written_again = {step.index for step in plan.form.steps}
+    removed = [node for node in plan.members if node.index in plan.removed - written_again]
     return max(removed, key=lambda node: (LIFTERS[node.op_type].weighs, node.kernel_size, node.index))
 
 

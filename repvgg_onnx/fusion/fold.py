@@ -10,6 +10,7 @@ from onnx import helper
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.forms import written_bytes
 from repvgg_onnx.fusion.value import Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.budget import MB, Budget
@@ -28,12 +29,19 @@ class Folded:
         kernel: c_out  c_in/group  *k.
         bias: c_out.
         field: 1  c_out  *size, what is added besides; None for nothing.
+        lead: c_in, what is added to the root before; None for nothing.
     """
 
     geometry: Geometry
     kernel: NDArray[Any]
     bias: NDArray[Any]
     field: NDArray[Any] | None = None
+    lead: NDArray[Any] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.kernel.nbytes + self.bias.nbytes + (0 if self.field is None else self.field.nbytes)
 
 
 def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
@@ -51,19 +59,16 @@ def fold(value: Value, group: int, elem_type: int, budget: Budget) -> Folded:
     _spend(budget, value, group, elem_type)
     conv = value.conv if value.conv.geometry.group == group else value.conv.regroup(group)
     kernel = _rounded_kernel(conv, elem_type)
+    lead = None if value.lead is None else round_to(value.lead, elem_type)
     if value.field is None:
-        return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type))
+        return Folded(conv.geometry, kernel, round_to(conv.bias, elem_type), lead=lead)
     offsets = round_to(value.offsets(value.field.size), elem_type)
-    return Folded(conv.geometry, kernel, np.zeros(len(kernel), kernel.dtype), offsets[np.newaxis])
+    return Folded(conv.geometry, kernel, np.zeros(len(kernel), kernel.dtype), offsets[np.newaxis], lead)
 
 
 def _spend(budget: Budget, value: Value, group: int, elem_type: int) -> None:
     """Takes what the arrays will need before any of it is computed."""
-    geometry = value.conv.geometry
-    count = math.prod(geometry.kernel_dims) * geometry.group // group + geometry.c_out
-    if value.field is not None:
-        count += geometry.c_out * math.prod(value.field.size)
-    size = count * helper.tensor_dtype_to_np_dtype(elem_type).itemsize
+    size = written_bytes(value, group, helper.tensor_dtype_to_np_dtype(elem_type).itemsize)
     if not budget.spend(size):
         raise LiftError("too-large", f"the folded weights would take {size / MB:,.0f} MiB, more than the limit leaves")
 

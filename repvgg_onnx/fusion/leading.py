@@ -9,6 +9,7 @@ from repvgg_onnx.graph.view import GraphView, NodeView
 _ARITHMETIC = frozenset({"Mul", "Div", "Add", "Sub"})
 _PASSED = _ARITHMETIC | {"Identity", "Transpose", "Dropout", "Cast", "Neg"}
 _PRODUCTS = frozenset({"Mul", "Div"})
+LONGEST_POLYNOMIAL = 16  # nodes of the polynomial in a Gelu; exporters write 5 to 8
 
 
 def leading_arithmetic(root: str, members: Sequence[NodeView]) -> list[NodeView]:
@@ -41,18 +42,64 @@ def free_arithmetic(graph: GraphView, root: str, members: Sequence[NodeView]) ->
     is x (1 + erf(x / sqrt 2)) / 2, a product of two computed tensors and a factor; a LayerNormalization is
     (x - mean) / deviation * gain + offset, a quotient and both. To take those constants into the next kernel saves
     nothing and breaks the rest up: measured, a network of RepViT blocks became 1.2 times slower under onnxruntime,
-    whose Gelu fusion did not find its factor any more.
+    whose Gelu fusion did not find its factor any more. Other products, such as x clip(x + 3, 0, 6) / 6, are no operator
+    of any runtime's, and their factors are worth taking.
     """
     origin, maker = root, graph.makers.get(root)
     while maker is not None and maker.op_type in _ARITHMETIC and len(maker.dynamic_inputs) == 1:
         origin = maker.inputs[maker.dynamic_inputs[0]]
         maker = graph.makers.get(origin)
-    if maker is None or maker.op_type not in _PRODUCTS or len(maker.dynamic_inputs) < 2:
-        return []
-    leading = leading_arithmetic(root, members)
-    if maker.op_type == "Div":
-        return leading
-    return [node for node in leading if origin in node.inputs and _is_factor(node)]
+    if maker is not None and _is_layer_normalization(graph, maker):
+        return leading_arithmetic(root, members)
+    if maker is not None and _is_gelu(graph, maker):
+        return [node for node in leading_arithmetic(root, members) if origin in node.inputs and _is_factor(node)]
+    return []
+
+
+def _is_layer_normalization(graph: GraphView, node: NodeView) -> bool:
+    """Whether the node divides by the square root of a mean."""
+    if node.op_type != "Div" or len(node.dynamic_inputs) < 2:
+        return False
+    root, _ = _through_constants(graph, node.inputs[1])
+    if root is None or root.op_type not in ("Sqrt", "Pow"):
+        return False
+    mean, _ = _through_constants(graph, root.inputs[0])
+    return mean is not None and mean.op_type == "ReduceMean"
+
+
+def _is_gelu(graph: GraphView, node: NodeView) -> bool:
+    """Whether the node multiplies a tensor by the error function of it, or by Tanh of a polynomial of it."""
+    if node.op_type != "Mul" or len(node.dynamic_inputs) < 2:
+        return False
+    ends = [_through_constants(graph, name) for name in node.inputs]
+    for (bent, _), (_, source) in (ends, ends[::-1]):
+        if bent is not None and bent.op_type in ("Erf", "Tanh") and _is_polynomial(graph, bent.inputs[0], source):
+            return True
+    return False
+
+
+def _through_constants(graph: GraphView, name: str) -> tuple[NodeView | None, str]:
+    """What makes a tensor, apart from arithmetic with constants, and the tensor before that arithmetic."""
+    maker = graph.makers.get(name)
+    while maker is not None and maker.op_type in _ARITHMETIC and len(maker.dynamic_inputs) == 1:
+        name = maker.inputs[maker.dynamic_inputs[0]]
+        maker = graph.makers.get(name)
+    return maker, name
+
+
+def _is_polynomial(graph: GraphView, name: str, source: str) -> bool:
+    """Whether the tensor is made of the source by products and sums only."""
+    waiting, steps = [name], 0
+    while waiting and steps < LONGEST_POLYNOMIAL:
+        steps += 1
+        tensor = waiting.pop()
+        maker = graph.makers.get(tensor)
+        if tensor == source:
+            continue
+        if maker is None or maker.op_type not in _ARITHMETIC | {"Pow"}:
+            return False
+        waiting += [maker.inputs[index] for index in maker.dynamic_inputs]
+    return not waiting
 
 
 def _is_factor(node: NodeView) -> bool:

@@ -27,6 +27,7 @@ class Step:
         attributes: the protobuf attributes, serialized.
         shape: the second input: its numbers, the name of a tensor that is computed at run time, or None.
         names_channels: whether the step says how many channels there are.
+        index: of the node.
         proto: the node, of which everything but its inputs and outputs is written again.
     """
 
@@ -34,6 +35,7 @@ class Step:
     attributes: tuple[bytes, ...]
     shape: tuple[int, ...] | str | None
     names_channels: bool
+    index: int = field(compare=False)
     proto: onnx.NodeProto = field(compare=False, repr=False)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,8 @@ from repvgg_onnx.geometry import Size
 from repvgg_onnx.kernels import Array
 
 IDENTITY = ("identity",)
+MOST_TERMS = 100  # that are put into words
+LONGEST_WORDS = 200  # characters of what is behind one step: a ladder of sums would double it at each rung
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Value:
         terms: what has been summed so far, in words, for the report.
         field: what is added to the map's result, besides its bias; None for nothing.
         tail: changes of shape after the map; None for none.
+        lead: what is added to each channel of the root before the map; None for nothing.
     """
 
     conv: AffineConv
@@ -48,6 +52,7 @@ class Value:
     terms: tuple[str, ...] = IDENTITY
     field: Field | None = None
     tail: Tail | None = None
+    lead: Array | None = None
 
     @property
     def channels(self) -> int:
@@ -86,7 +91,8 @@ class Value:
     def through(self, outer: AffineConv, sizes: Size, step: str | None = None) -> "Value":
         """The value after another map.
 
-        Where the border of that map would see the bias of this one, the bias becomes a field, if the sizes are known.
+        Where the border of that map would see the bias of this one, the bias becomes a field if the sizes are known; if
+        they are not and this one is a gain and an offset, the offset stands before both.
 
         Args:
             outer: the map that follows.
@@ -104,8 +110,13 @@ class Value:
             if self.field is None:
                 return self._stepped(outer.compose(self.conv), step)
         except GeometryError as error:
-            if error.code != "border-bias" or size is None or outer.geometry.has_unknown_pads:
+            if error.code != "border-bias":
                 raise
+            if size is None or outer.geometry.has_unknown_pads:
+                led = self._led()
+                if led is None:
+                    raise
+                return led.through(outer, sizes, step)
         if outer.geometry.has_unknown_pads or size is None:
             raise GeometryError("sizes-unknown", "a term that differs by position needs a fixed input size")
         linear = outer.compose(self.conv.without_bias())
@@ -185,6 +196,19 @@ class Value:
         old = self.field
         return Field(old.size, lambda: change(old.read()), lambda: np.abs(change(old.read_majorant())))
 
+    def _led(self) -> "Value | None":
+        """A gain and an offset as an offset and then a gain: ``a·x + b = a·(x + b / a)``; None where that is no help.
+
+        A gain of 1 would gain nothing, and behind a gain of 0 an offset cannot be had.
+        """
+        if not self.conv.geometry.is_diagonal or self.lead is not None or self.tail is not None:
+            return None
+        gain, offset = self.conv.kernel.reshape(-1), self.conv.bias
+        if np.all(gain == 1) or np.any((gain == 0) & (offset != 0)):
+            return None
+        lead = np.divide(offset, gain, out=np.zeros_like(offset), where=gain != 0)
+        return replace(self, conv=self.conv.without_bias(), lead=lead)
+
     def _size(self, sizes: Size) -> tuple[int, ...] | None:
         """Spatial size of this tensor, None where it is not known."""
         if self.field is not None:
@@ -199,7 +223,7 @@ class Value:
             return replace(self, conv=conv)
         if self.terms == IDENTITY:
             return replace(self, conv=conv, terms=(step,))
-        before = self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})"
+        before = _shortened(self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})")
         return replace(self, conv=conv, terms=(f"{before} → {step}",))
 
 
@@ -219,7 +243,17 @@ def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     conv = first.conv.add(*(value.conv for value in others), size=sizes)
     fields = [value.field for value in values if value.field is not None]
     field = _sum_fields(fields) if fields else None
-    return replace(first, conv=conv, terms=tuple(term for value in values for term in value.terms), field=field)
+    return replace(first, conv=conv, terms=_joined(values), field=field)
+
+
+def _joined(values: Sequence[Value]) -> tuple[str, ...]:
+    """The terms of all values, as many as are worth words."""
+    terms = tuple(islice((term for value in values for term in value.terms), MOST_TERMS + 1))
+    return terms if len(terms) <= MOST_TERMS else (*terms[: MOST_TERMS - 1], "…")
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= LONGEST_WORDS else "…"
 
 
 def _sum_fields(fields: Sequence[Field]) -> Field:
@@ -242,12 +276,15 @@ def stack_values(values: Sequence[Value], sizes: Size) -> Value:
     if any(value.field is not None for value in values):
         raise LiftError("not-affine", "Concat joins values with a term that differs by position")
     conv = first.conv.stack(*(value.conv for value in others), size=sizes)
-    words = " | ".join(" + ".join(value.terms) for value in values)
+    words = " | ".join(_shortened(" + ".join(value.terms)) for value in values)
     return replace(first, conv=conv, terms=(f"[{words}]",))
 
 
 def _require_one_order(values: Sequence[Value]) -> None:
     if any(value.axes != values[0].axes for value in values):
         raise LiftError("layout", "the branches have their axes in different orders")
+    first = values[0].lead
+    if any(value.lead is not first and not np.array_equal(value.lead, first) for value in values):  # type: ignore[arg-type]
+        raise GeometryError("border-bias", "the branches would need different offsets before their padding")
     if any(value.tail != values[0].tail for value in values):
         raise LiftError("reshaped", "the branches change their shapes differently")

@@ -4,36 +4,61 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from repvgg_onnx.algebra import AffineConv
-from repvgg_onnx.errors import GeometryError, LiftError
-from repvgg_onnx.fusion.demands import demanded_shapes
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.fusion.containment import contained
 from repvgg_onnx.fusion.lifters import LIFTERS
-from repvgg_onnx.fusion.results import Refusal
+from repvgg_onnx.fusion.results import PROVENANCE, Refusal
+from repvgg_onnx.fusion.tail import CHANGES_OF_SHAPE
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
+from repvgg_onnx.graph.demands import demanded_shapes
 from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
-DEEPEST = 12  # roots kept per tensor, nearest last: a chain of n linear nodes would otherwise cost n²
+OUTERMOST = 4  # roots kept per tensor, the farthest ones: a long chain folds at once
+NEAREST = 8  # and the nearest ones; with all of them a chain of n linear nodes would cost n²
 MOST_CHANNELS = 2**20  # of a tensor that is taken for a root; a declared size costs a file nothing
-MOST_SUMS = 100  # maps one after the other from a root: they are read one inside the other
-MOST_READINGS = 8  # of the maps in a region, for each of its nodes; a node that adds its input to itself reads it twice
 ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
+CHANNELS_SECOND = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose"})  # whatever comes before
+RENAMING = frozenset({"Identity"})  # other names for a tensor: no work, whatever they are applied to
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A tensor as an affine map of a root, and the nodes that make it so.
+    """A tensor as an affine map of a root.
 
     Attributes:
         value: the map.
-        members: indices of the nodes.
-        depth: how many of them are read one inside the other.
-        readings: how many maps are read in all, some of them several times.
+        node: the node that makes the tensor; None for the root itself.
+        parts: the node's operands.
+        work: how many nodes do more than rename something, counted up to 2.
+        weighs: whether there is a kernel among the nodes.
+        is_settled: whether all of those kernels were emitted by a fold.
+        computes: whether a node reads a constant that other nodes compute, anew at every run.
+        asks: whether a node gives a shape that is computed at run time.
+        maps: how many nodes do more than change the shape, counted up to 2.
     """
 
     value: Value
-    members: frozenset[int]
-    depth: int = 0
-    readings: int = 1
+    node: NodeView | None = None
+    parts: "tuple[Candidate, ...]" = ()
+    work: int = 0
+    weighs: bool = False
+    is_settled: bool = True
+    computes: bool = False
+    asks: bool = False
+    maps: int = 0
+
+    @property
+    def members(self) -> frozenset[int]:
+        """Indices of the nodes that make the tensor from the root."""
+        found: set[int] = set()
+        waiting = [self]
+        while waiting:
+            candidate = waiting.pop()
+            if candidate.node is not None and candidate.node.index not in found:
+                found.add(candidate.node.index)
+                waiting += candidate.parts
+        return frozenset(found)
 
 
 Candidates = Mapping[Frame, Candidate]
@@ -44,14 +69,21 @@ class Walk:
     """What one walk found.
 
     Attributes:
-        candidates: for each tensor that a lifted node makes, its maps by frame.
+        candidates: for each tensor that a lifted node makes, its maps by frame, the farthest root first.
         refusals: why nodes were not lifted, in graph order.
+        cut: tensors of which not all roots were kept.
         asked: shapes of tensors as far as the weights of their readers tell.
     """
 
     candidates: dict[str, dict[Frame, Candidate]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
     asked: Mapping[str, Shape] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every root of every tensor was looked at."""
+        return not self.cut
 
 
 def walk(graph: GraphView) -> Walk:
@@ -59,7 +91,11 @@ def walk(graph: GraphView) -> Walk:
     found = Walk(asked=demanded_shapes(graph))
     for node in graph.nodes:
         if node.op_type in LIFTERS and node.outputs and node.outputs[0] not in graph.constants:
-            _visit(node, found)
+            try:
+                with contained(f"looking at {node.op_type}"):
+                    _visit(node, found)
+            except LiftError as error:
+                found.refusals.append(Refusal(error.code, node.name, str(error)))
     return found
 
 
@@ -67,14 +103,21 @@ def _visit(node: NodeView, found: Walk) -> None:
     entry = LIFTERS[node.op_type]
     dynamic = [index for index in node.dynamic_inputs if entry.values is None or index in entry.values]
     operands = [_readings(node, index, found) for index in dynamic]
-    problems: dict[str, LiftError | GeometryError] = {}
+    problems: dict[str, LiftError] = {}
     lifted: set[str] = set()
-    for frame in _common_frames(operands)[-DEEPEST:]:
+    frames = _common_frames(operands)
+    if len(frames) > OUTERMOST + NEAREST:
+        found.cut.append(node.outputs[0])
+        frames = frames[:OUTERMOST] + frames[-NEAREST:]
+    for frame in frames:
         parts = {index: reading[frame] for index, reading in zip(dynamic, operands, strict=True)}
         try:
-            made = _lift(node, parts, frame)
-        except (LiftError, GeometryError) as error:
-            matters = any(part.members for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            with contained(f"lifting {node.op_type}"):
+                made = _lift(node, parts, frame)
+        except LiftError as error:
+            matters = any(part.node for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            # Where nothing but the shape was changed, nothing is lost.
+            matters &= error.code != "reshaped" or any(part.maps for part in parts.values())
             known = problems.get(frame.root)
             if matters and (known is None or known.code == "layout"):  # one reading not fitting says the least
                 problems[frame.root] = error
@@ -82,8 +125,9 @@ def _visit(node: NodeView, found: Walk) -> None:
         lifted.add(frame.root)
         for tensor, candidate in made.items():
             found.candidates.setdefault(tensor, {})[frame] = candidate
-    joins = len(operands) > 1 and any(part.members for reading in operands for part in reading.values())
-    refusal = _refusal(node, lifted, problems, joins=joins)
+    joins = len(operands) > 1 and any(part.node for reading in operands for part in reading.values())
+    origins = list(dict.fromkeys(next((frame.root for frame in reading), "") for reading in operands))
+    refusal = _refusal(node, lifted, problems, origins if joins else ())
     if refusal is not None:
         found.refusals.append(refusal)
 
@@ -91,11 +135,6 @@ def _visit(node: NodeView, found: Walk) -> None:
 def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
     """What the node makes of its operands in one frame, by output."""
     entry = LIFTERS[node.op_type]
-    members = frozenset({node.index}).union(*(part.members for part in parts.values()))
-    depth = 1 + max((part.depth for part in parts.values()), default=0)
-    readings = 1 + sum(part.readings for part in parts.values())
-    if depth > MOST_SUMS or readings > MOST_READINGS * len(members) + MOST_READINGS:
-        raise LiftError("too-large", f"{node.op_type} ends a region of {len(members)} nodes that are read too often")
     unknown = sorted(set(node.attributes) - entry.attributes) if entry.attributes is not None else ()
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
@@ -107,11 +146,24 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
     if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
         raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
     values = [made] if isinstance(made, Value) else made
+    operators = tuple(parts.values())
+    work = min(2, max((part.work for part in operators), default=0) + (node.op_type not in RENAMING))
+    weighs = entry.weighs or any(part.weighs for part in operators)
+    is_settled = (not entry.weighs or is_emitted(node)) and all(part.is_settled for part in operators)
+    computes = node.reads_computed or any(part.computes for part in operators)
+    asks = (node.op_type == "Reshape" and 1 in node.dynamic_inputs) or any(part.asks for part in operators)
+    changes = node.op_type in RENAMING or node.op_type in CHANGES_OF_SHAPE
+    maps = min(2, max((part.maps for part in operators), default=0) + (not changes))
     return {
-        tensor: Candidate(value, members, depth, readings)
+        tensor: Candidate(value, node, operators, work, weighs, is_settled, computes, asks, maps)
         for tensor, value in zip(node.proto.output, values, strict=False)
         if tensor
     }
+
+
+def is_emitted(node: NodeView) -> bool:
+    """Whether a fold wrote the node."""
+    return any(entry.key == PROVENANCE for entry in node.proto.metadata_props)
 
 
 def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]:
@@ -119,7 +171,7 @@ def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]
     tensor = node.inputs[index]
     readings = dict(found.candidates.get(tensor, {}))
     for value, frame in _as_itself(node, index, found.asked):
-        readings[frame] = Candidate(value, frozenset())
+        readings[frame] = Candidate(value)
     return readings
 
 
@@ -132,7 +184,7 @@ def _as_itself(node: NodeView, index: int, asked: Mapping[str, Shape]) -> Sequen
         return ()
     rank = len(shape)
     orders = [tuple(range(rank))]
-    if rank > 2:
+    if rank > 2 and node.op_type not in CHANNELS_SECOND:
         orders.append((0, *range(2, rank), 1))
     made = []
     for axes in orders:
@@ -145,7 +197,7 @@ def _as_itself(node: NodeView, index: int, asked: Mapping[str, Shape]) -> Sequen
 
 
 def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
-    """Frames that every operand has, deepest roots first."""
+    """Frames that every operand has, the farthest root first."""
     if not operands:
         return []
     first, *others = operands
@@ -153,7 +205,7 @@ def _common_frames(operands: Sequence[Candidates]) -> list[Frame]:
 
 
 def _refusal(
-    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError | GeometryError], *, joins: bool
+    node: NodeView, lifted: Collection[str], problems: Mapping[str, LiftError], origins: Sequence[str]
 ) -> Refusal | None:
     """Why the node ended a region, if it did: the first root in which no reading of the axes could be lifted.
 
@@ -161,15 +213,17 @@ def _refusal(
         node: the node.
         lifted: roots in which it was lifted.
         problems: by root, why it was not.
-        joins: whether several operands meet, one of them affine.
+        origins: the furthest roots of its operands, where several meet and one of them is affine.
     """
     for root, error in problems.items():
         if root not in lifted:
             return Refusal(error.code, node.name, str(error))
-    if not joins or lifted or problems:
+    if not origins or lifted or problems:
         return None
     for index in node.dynamic_inputs:
         if node.graph.constants.is_overridable(node.inputs[index]):
             error = node.not_constant(index)
             return Refusal(error.code, node.name, str(error))
-    return Refusal("two-roots", node.name, f"{node.op_type} joins values that are not affine in one common tensor")
+    first, second = (repr(name) for name in (*origins, "", "")[:2])
+    sentence = f"{node.op_type} joins a map of {first} and a map of {second}, and nothing is followed further back"
+    return Refusal("two-roots", node.name, sentence)

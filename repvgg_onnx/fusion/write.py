@@ -1,5 +1,6 @@
 """The protobuf nodes and arrays of a folded region."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +14,14 @@ from repvgg_onnx.fusion.forms import Form
 from repvgg_onnx.fusion.lifters.convolution import swap_channels
 from repvgg_onnx.fusion.tail import Step
 from repvgg_onnx.geometry import Geometry
-from repvgg_onnx.graph.storage.files import SMALLEST_KEPT, TensorFiles
+from repvgg_onnx.graph.storage.files import SMALLEST_KEPT, TensorFiles, array_of
+
+GLANCE = 64  # elements that two arrays are compared by before all of them are
 
 
 @dataclass
 class Writer:
-    """Adds arrays to a graph under names that are free.
+    """Adds arrays to a graph under names that are free, equal ones once.
 
     Attributes:
         graph: changed in place.
@@ -32,17 +35,25 @@ class Writer:
     as_nodes: bool
     files: TensorFiles | None = None
     _constants: list[onnx.NodeProto] = field(default_factory=list)
+    _written: dict[Hashable, list[tuple[str, onnx.TensorProto]]] = field(default_factory=dict)
 
     def add(self, name: str, array: NDArray[Any]) -> str:
-        """The array is in the graph; returns the name that it got."""
+        """The array is in the graph; returns the name that it got, or that an equal one of its type has there."""
+        key = _glance(array)
+        for known, tensor in self._written.get(key, ()):
+            if _bits(array_of(tensor, self.files)) == _bits(array):
+                return known
         fresh = self.fresh(name)
-        if self.as_nodes:
-            value = numpy_helper.from_array(array, fresh)
-            self._constants.append(helper.make_node("Constant", [], [fresh], value=value))
-        elif self.files is not None and array.nbytes >= SMALLEST_KEPT:
-            self.graph.initializer.append(self.files.keep(array, fresh))
+        if not self.as_nodes and self.files is not None and array.nbytes >= SMALLEST_KEPT:
+            tensor = self.files.keep(array, fresh)
         else:
-            self.graph.initializer.append(numpy_helper.from_array(array, fresh))
+            tensor = numpy_helper.from_array(array, fresh)
+        if self.as_nodes:
+            self._constants.append(helper.make_node("Constant", [], [fresh], value=tensor))
+        else:
+            self.graph.initializer.append(tensor)
+            tensor = self.graph.initializer[-1]  # and not a second copy of the data
+        self._written.setdefault(key, []).append((fresh, tensor))
         return fresh
 
     def fresh(self, name: str) -> str:
@@ -57,6 +68,17 @@ class Writer:
         """Constant nodes added since the last call, to stand before the nodes that read them."""
         constants, self._constants = self._constants, []
         return constants
+
+
+def _glance(array: NDArray[Any]) -> Hashable:
+    """What equal arrays have in common and most others do not, without reading all of them."""
+    flat = array.reshape(-1)
+    return array.dtype.str, array.shape, flat[:: max(len(flat) // GLANCE, 1)].tobytes()
+
+
+def _bits(array: NDArray[Any]) -> memoryview:
+    """The array's bytes: zeros of either sign are two numbers."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 @dataclass(frozen=True)
@@ -76,9 +98,14 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
     """Nodes that compute ``sink`` from ``root``; their arrays are added to the graph."""
     nodes: list[onnx.NodeProto] = []
     source = root
+    if form.lead is not None and folded.lead is not None:
+        source = writer.fresh(f"{sink}.offset")
+        offset = writer.add(f"{sink}.lead", folded.lead.reshape(form.lead))
+        nodes.append(helper.make_node("Add", [root, offset], [source]))
     if form.before:
-        source = writer.fresh(f"{sink}.channels_first")
-        nodes.append(helper.make_node("Transpose", [root], [source], perm=form.before))
+        turned = writer.fresh(f"{sink}.channels_first")
+        nodes.append(helper.make_node("Transpose", [source], [turned], perm=form.before))
+        source = turned
     end = sink if not form.steps else writer.fresh(f"{sink}.reshaped")
     target = end if not form.after else writer.fresh(f"{sink}.result")
     result = target if folded.field is None else writer.fresh(f"{sink}.linear")
@@ -96,10 +123,11 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
 
 
 def _step(writer: Writer, step: Step, source: str, target: str, stem: str) -> onnx.NodeProto:
-    """The node of a change of shape, between other tensors."""
+    """The node of a change of shape, between other tensors and without its name, which the graph may still have."""
     node = onnx.NodeProto()
     node.CopyFrom(step.proto)
     del node.input[:], node.output[:]
+    node.ClearField("name")
     node.input.append(source)
     if step.shape is not None:
         computed = isinstance(step.shape, str)

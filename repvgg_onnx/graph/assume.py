@@ -39,13 +39,14 @@ def assume_inference(model: onnx.ModelProto, *, placeholders: bool) -> tuple[onn
         else:
             _to_inference(node)
             rewritten.append(name)
-    notes = [f"{len(rewritten)} training-mode nodes were taken to be in inference mode: {_some(rewritten)}"]
-    left = (
-        f"{len(kept)} training-mode BatchNormalization nodes were kept: all their statistics are placeholders, mean 0"
-    )
-    notes.append(f"{left} and variance 1, as of an InstanceNorm; --assume-placeholders takes them too: {_some(kept)}")
-    said = tuple(note for note, names in zip(notes, (rewritten, kept), strict=True) if names)
-    return (copied if rewritten else model), said
+    notes = []
+    if rewritten:
+        notes.append(f"{len(rewritten)} training-mode nodes were taken to be in inference mode: {_some(rewritten)}")
+    if kept:
+        why = "all its statistics are placeholders, mean 0 and variance 1, as of an exported InstanceNorm"
+        counted = f"{len(kept)} BatchNormalization kept in training mode, since {why}"
+        notes.append(f"{counted}; --assume-placeholders rewrites it too: {_some(kept)}")
+    return (copied if rewritten else model), tuple(notes)
 
 
 def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -153,7 +154,7 @@ def _training_nodes(
     graph: onnx.GraphProto, opset: int, constants: Constants
 ) -> Iterator[tuple[onnx.NodeProto, Constants]]:
     """The nodes in training mode whose further outputs nothing reads, each with the constants that it sees."""
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    used = set(read_names(graph)) - {""}
     for node in graph.node:
         if node.domain in STANDARD_DOMAINS and not any(name in used for name in node.output[1:]):
             dropout = node.op_type == "Dropout" and opset >= 12 and len(node.input) == 3 and node.input[2]

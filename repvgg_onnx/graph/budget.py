@@ -1,12 +1,11 @@
 """How much memory may be spent on what a model only describes: constants that are computed, and folded weights."""
 
-import math
 from dataclasses import dataclass
 
 import onnx
 
 from repvgg_onnx.graph.bodies import tensors_of
-from repvgg_onnx.graph.storage.tensors import STRING, needed_bytes
+from repvgg_onnx.graph.storage.tensors import stored_bytes
 
 DEFAULT_MB = 64
 MB = 2**20
@@ -19,9 +18,11 @@ class Budget:
 
     Attributes:
         left: how many; spent amounts are not given back.
+        fell_short: whether more was asked for than was left.
     """
 
     left: int = DEFAULT_MB * MB
+    fell_short: bool = False
 
     def allows(self, size: int) -> bool:
         """Whether so many bytes are left."""
@@ -30,6 +31,7 @@ class Budget:
     def spend(self, size: int) -> bool:
         """Takes so many bytes, if they are left, and says whether they were."""
         if not self.allows(size):
+            self.fell_short = True
             return False
         self.left -= size
         return True
@@ -41,5 +43,4 @@ def budget_of(model: onnx.ModelProto, megabytes: int) -> Budget:
     Raises:
         ModelError: a tensor has an impossible shape or an unknown type.
     """
-    tensors = (tensor for tensor in tensors_of(model) if tensor.data_type != STRING and math.prod(tensor.dims))
-    return Budget(megabytes * MB + OF_ITS_OWN * sum(map(needed_bytes, tensors)))
+    return Budget(megabytes * MB + OF_ITS_OWN * sum(map(stored_bytes, tensors_of(model))))

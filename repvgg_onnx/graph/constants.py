@@ -11,12 +11,13 @@ from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.evaluate import AnyArray, dense, run_node
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
+from repvgg_onnx.graph.quantization import QUANTIZING, weights_only
 from repvgg_onnx.graph.storage.files import TensorFiles, array_of
+from repvgg_onnx.graph.storage.tensors import stored_bytes
 
 RANDOM = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-QUANTIZING = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})  # to be left as they are
 GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
@@ -46,6 +47,7 @@ class Constants:
     _overridable: frozenset[str] = field(init=False)
     _expressions: dict[str, int] = field(init=False)  # tensor to index of its node
     _evaluated: dict[str, AnyArray | None] = field(init=False, default_factory=dict)
+    _weights_only: frozenset[str] = field(init=False)
     _own: frozenset[str] = field(init=False)  # names that hide those of the graph around
 
     def __post_init__(self) -> None:
@@ -55,6 +57,7 @@ class Constants:
         self._sparse = {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
         self._overridable = frozenset() if self.fixed else frozenset(value.name for value in self.graph.input)
         self._expressions = {}
+        self._weights_only = weights_only(self.graph)
         for index, node in enumerate(self.graph.node):
             if self._is_expression(node):
                 self._expressions |= {name: index for name in node.output if name}
@@ -99,6 +102,41 @@ class Constants:
                 stack.extend(self.graph.node[index].input)
         return {index for index in found if self.graph.node[index].op_type != "Constant"}
 
+    def is_computed(self, name: str) -> bool:
+        """Whether nodes make the constant, and not only store it or give it another name."""
+        while (index := self._expressions.get(name)) is not None:
+            node = self.graph.node[index]
+            if node.op_type not in ("Constant", "Identity"):
+                return True
+            name = next(iter(node.input), "")
+        return self.outer is not None and name not in self._own and self.outer.is_computed(name)
+
+    def stored_bytes(self, names: Iterable[str]) -> int:
+        """What the file stores of these constants: themselves, or what they are computed from."""
+        waiting, seen, total = list(names), set[str](), 0
+        while waiting:
+            name = waiting.pop()
+            index = self._expressions.get(name)
+            if name in seen:
+                continue
+            seen.add(name)
+            if index is not None:
+                node = self.graph.node[index]
+                waiting += node.input
+                total += sum(stored_bytes(attribute.t) for attribute in node.attribute if attribute.HasField("t"))
+            elif name in self._initializers:
+                total += stored_bytes(self._initializers[name])
+            elif name in self._sparse:
+                total += stored_bytes(self._sparse[name].values) + stored_bytes(self._sparse[name].indices)
+            elif self.outer is not None and name not in self._own:
+                total += self.outer.stored_bytes([name])
+        return total
+
+    @property
+    def all_expressions(self) -> set[int]:
+        """Indices of the nodes that make constants."""
+        return set(self._expressions.values())
+
     def _is_stored(self, name: str) -> bool:
         return (name in self._initializers or name in self._sparse) and name not in self._overridable
 
@@ -114,7 +152,9 @@ class Constants:
 
     def _is_expression(self, node: onnx.NodeProto) -> bool:
         """Whether the node always gives the same: standard, deterministic, no subgraphs, constant inputs."""
-        if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM | QUANTIZING:
+        if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM:
+            return False
+        if node.op_type in QUANTIZING and not self._weights_only.issuperset(node.output):
             return False
         if any(attribute.type in GRAPHS for attribute in node.attribute):
             return False

@@ -13,26 +13,39 @@ from onnx.reference import ReferenceEvaluator
 
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.normalize import SMALL
+from repvgg_onnx.graph.watch import uninterruptible
 
 AnyArray = NDArray[Any]
 
-# What weights and shapes are written with; the others could take time or memory that no size tells beforehand.
+# Deterministic operators whose time and memory follow from the sizes of what they read and make. What is left out runs
+# subgraphs, works on strings or sequences, or searches.
 _MATHS = (
-    "Abs Ceil Clip Cos CumSum Erf Exp Floor Log Neg Reciprocal Relu Round Sigmoid Sign Sin Softmax Softplus Sqrt Tanh"
+    "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos Cosh CumProd CumSum Elu Erf Exp Floor Gelu "
+    "HardSigmoid HardSwish Hardmax IsInf IsNaN LeakyRelu Log LogSoftmax Mish Neg Reciprocal Relu Round Selu Shrink "
+    "Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu"
 )
-_PAIRS = "Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Not Or Pow Sub Sum Where Xor"
+_PAIRS = (
+    "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
+    "Mod Mul Not Or PRelu Pow Sub Sum Where Xor"
+)
 _PRODUCTS = "Einsum Gemm MatMul"
 _REDUCING = "L1 L2 LogSum LogSumExp Max Mean Min Prod Sum SumSquare"
-_MAKING = "Cast ConstantOfShape EyeLike OneHot Range Shape Size"
+_NORMALIZING = "Batch Group Instance Layer Lp MeanVariance RMS"
+_MAKING = "ArgMax ArgMin Cast ConstantOfShape DequantizeLinear EyeLike OneHot QuantizeLinear Range Shape Size"
 _MOVING = (
-    "Concat Expand Flatten Gather GatherElements GatherND Identity Pad Reshape ScatterElements ScatterND Slice Split "
-    "Squeeze Tile Transpose Trilu Unsqueeze"
+    "CenterCropPad Concat DepthToSpace Expand Flatten Gather GatherElements GatherND GlobalAveragePool GlobalMaxPool "
+    "Identity Pad Reshape Resize ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze "
+    "Tile TopK Transpose Trilu Unsqueeze Upsample"
 )
-EVALUATED = frozenset(
-    f"{_MATHS} {_PAIRS} {_PRODUCTS} {_MAKING} {_MOVING}".split() + [f"Reduce{kind}" for kind in _REDUCING.split()]
+WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool"})
+EVALUATED = WINDOWED | frozenset(
+    f"{_MATHS} {_PAIRS} {_PRODUCTS} {_MAKING} {_MOVING}".split()
+    + [f"Reduce{kind}" for kind in _REDUCING.split()]
+    + [f"{kind}Normalization" for kind in _NORMALIZING.split()]
 )
 UNKNOWN = 2**63
 LEAST = 2**14  # bytes that each evaluation is counted as, so that not only memory is limited but time as well
+MACS_A_BYTE = 64  # multiply-adds that take as much of the budget as a byte does
 FATAL = 4  # onnxruntime's log level above which it is silent
 OLDEST_WITH_ALL_TYPES = 10  # IR version of the models that evaluate one node; runtimes lag behind the newest
 
@@ -53,6 +66,7 @@ def run_node(
     """
     if node.op_type not in EVALUATED or _traps(node, inputs):
         return {}
+    node, names = _complete(node), [name for name in node.output if name]
     graph = helper.make_graph(
         [node], "constant", [], [helper.make_empty_tensor_value_info(name) for name in node.output if name]
     )
@@ -64,17 +78,42 @@ def run_node(
             graph.input.append(helper.make_tensor_value_info(name, elem_type, value.shape))
     model = helper.make_model(graph, opset_imports=opset_imports, ir_version=OLDEST_WITH_ALL_TYPES)
     try:
-        if not budget.spend(max(_output_bytes(model), LEAST)):
+        keeps_shape = node.op_type in ("GroupNormalization", "RMSNormalization")  # unknown to some versions' inference
+        size = 8 * inputs[node.input[0]].size if keeps_shape else _output_bytes(model)
+        if not budget.spend(max(size, LEAST, _multiply_adds(node, inputs, size) // MACS_A_BYTE)):
             return {}
         feeds = {value.name: np.asarray(inputs[value.name], order="C") for value in graph.input}
-        names = [name for name in node.output if name]
-        return dict(zip(names, _run(model, names, feeds), strict=True))
+        return dict(zip(names, _run(model, names, feeds, fall_back=node.op_type not in WINDOWED), strict=True))
     except Exception:  # whatever cannot be evaluated is not known before the model runs
         return {}
 
 
-def _run(model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, AnyArray]) -> Sequence[AnyArray]:
-    """Outputs as onnxruntime computes them, or as onnx itself does where the runtime lacks the operator or the type."""
+def _complete(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node with the outputs that onnx asks of a BatchNormalization in training mode and that exporters leave out.
+
+    In front of a kernel it standardizes the weights with their own statistics, which is as constant as they are.
+    """
+    missing = 3 - len(node.output)
+    trains = any(item.name == "training_mode" and item.i for item in node.attribute)
+    if node.op_type != "BatchNormalization" or not trains or missing < 1:
+        return node
+    completed = onnx.NodeProto()
+    completed.CopyFrom(node)
+    completed.output.extend(f"{node.output[0]}.statistics.{number}" for number in range(missing))
+    return completed
+
+
+def _run(
+    model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, AnyArray], *, fall_back: bool
+) -> Sequence[AnyArray]:
+    """Outputs as onnxruntime computes them, or as onnx itself does where the runtime lacks the operator or the type.
+
+    Args:
+        model: a graph of one node.
+        names: of its outputs.
+        feeds: its inputs.
+        fall_back: whether onnx may compute them; its loops over windows are slow.
+    """
     try:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -84,12 +123,16 @@ def _run(model: onnx.ModelProto, names: Sequence[str], feeds: Mapping[str, AnyAr
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=providers)
         outputs: list[AnyArray] = session.run(list(names), dict(feeds))
     except Exception:  # the runtime raises a type of its own for each of its reasons
+        if not fall_back:
+            raise
         outputs = [np.asarray(each) for each in ReferenceEvaluator(model).run(list(names), dict(feeds))]
     return outputs
 
 
 def _traps(node: onnx.NodeProto, inputs: Mapping[str, AnyArray]) -> bool:
     """Whether the node divides integers by 0, or the smallest by −1, at which processors stop the process."""
+    if node.op_type in WINDOWED:
+        return any(min([item.i, *item.ints][item.type != item.INT :], default=1) < 1 for item in _places(node))
     if node.op_type not in ("Div", "Mod") or len(node.input) != 2:
         return False
     divided, divisor = (inputs[name] for name in node.input)
@@ -99,13 +142,37 @@ def _traps(node: onnx.NodeProto, inputs: Mapping[str, AnyArray]) -> bool:
     return bool(np.any(divisor == 0) or (smallest < 0 and np.any(divisor == -1) and np.any(divided == smallest)))
 
 
+def _places(node: onnx.NodeProto) -> list[onnx.AttributeProto]:
+    """Attributes of a windowed operator that it divides by."""
+    return [item for item in node.attribute if item.name in ("dilations", "group", "kernel_shape", "strides")]
+
+
+def _multiply_adds(node: onnx.NodeProto, inputs: Mapping[str, AnyArray], size: int) -> int:
+    """Multiply-adds of one node, from above.
+
+    Args:
+        node: what is run.
+        inputs: what it reads.
+        size: bytes of its outputs, 8 for each element.
+    """
+    shapes = [inputs[name].shape for name in node.input if name]
+    if node.op_type in ("Gemm", "MatMul"):
+        return size // 8 * max((max(shape, default=1) for shape in shapes), default=1)
+    if node.op_type in ("Conv", "ConvTranspose"):
+        return max(size // 8, math.prod(shapes[0])) * math.prod(shapes[1])
+    if node.op_type in WINDOWED:
+        return size // 8 * math.prod(next((item.ints for item in _places(node) if item.name == "kernel_shape"), ()))
+    return 0
+
+
 def _output_bytes(model: onnx.ModelProto) -> int:
     """Bytes of all outputs, or a number that no budget allows where a shape is not known beforehand.
 
     Raises:
         InferenceError: the inputs have types that the operator does not take.
     """
-    inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
+    with uninterruptible():
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
     total = 0
     for value in inferred.graph.output:
         tensor = value.type.tensor_type

@@ -1,13 +1,10 @@
-"""A model to linked views of its graphs."""
+"""A model to views of its graphs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx
-import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.logger import G_LOGGER
 
-from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import (
@@ -51,21 +48,15 @@ def view_model(
     """
     skeleton = infer_skeleton(model)
     sized = infer_skeleton(model, dict(shapes))
-    G_LOGGER.severity = G_LOGGER.CRITICAL  # it prints warnings to stdout, where data goes
-    try:
-        linked = gs.import_onnx(skeleton)
-    except Exception as error:  # the library raises whatever its parsing meets
-        raise ModelError(f"its graph cannot be read: {error}") from error
     fixed = model.ir_version < FIRST_OVERRIDABLE
     common = _Common(model.opset_import, budget_of(model, max_constant_mb), files, fixed)
-    return _view(model.graph, skeleton.graph, sized.graph, linked, common)
+    return _view(model.graph, skeleton.graph, sized.graph, common)
 
 
 def _view(
     proto: onnx.GraphProto,
     skeleton: onnx.GraphProto,
     sized: onnx.GraphProto,
-    linked: gs.Graph,
     common: _Common,
     outer: GraphView | None = None,
 ) -> GraphView:
@@ -82,11 +73,11 @@ def _view(
         common.files,
         fixed=common.fixed and outer is None,
     )
-    whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), linked, outer)
+    whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), outer)
     inner = [
-        _view(body, body_skeleton, body_sized, linked.nodes[index].attrs[name], common, whole)
+        _view(body, body_skeleton, body_sized, common, whole)
         for index, node in enumerate(proto.node)
-        for name, body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
+        for body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
     ]
     return replace(whole, subgraphs=tuple(inner))
 
@@ -98,8 +89,8 @@ def _visible(outer: Mapping[str, TensorType], own: set[str]) -> dict[str, Tensor
 
 def _bodies(
     node: onnx.NodeProto, skeleton: onnx.NodeProto, sized: onnx.NodeProto
-) -> Iterator[tuple[str, onnx.GraphProto, onnx.GraphProto, onnx.GraphProto]]:
-    """Attribute name and subgraph, in each of the three copies of a node."""
+) -> Iterator[tuple[onnx.GraphProto, onnx.GraphProto, onnx.GraphProto]]:
+    """Each subgraph, in the three copies of a node."""
     for attribute, second, third in zip(node.attribute, skeleton.attribute, sized.attribute, strict=True):
         if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.name, attribute.g, second.g, third.g
+            yield attribute.g, second.g, third.g

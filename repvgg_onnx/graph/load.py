@@ -18,6 +18,7 @@ from repvgg_onnx.graph.storage.fields import check_fields
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.storage.wire import take_out_data
+from repvgg_onnx.pointers import POINTER, is_pointer
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -131,7 +132,7 @@ def _sorted(model: onnx.ModelProto, *, owned: bool) -> onnx.ModelProto:
             copied = onnx.ModelProto()
             copied.CopyFrom(model)
             model = copied
-        for graph in unsorted_graphs(model):
+        for graph in reversed(unsorted_graphs(model)):  # inner ones first, since sorting makes copies of nodes
             sort_nodes(graph)
     return model
 
@@ -139,6 +140,8 @@ def _sorted(model: onnx.ModelProto, *, owned: bool) -> onnx.ModelProto:
 def _parse(data: bytes) -> onnx.ModelProto:
     if not data:
         raise ModelError("is empty")
+    if is_pointer(data):
+        raise ModelError(POINTER)
     check_fields(data)
     model = onnx.ModelProto()
     try:

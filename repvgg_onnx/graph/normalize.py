@@ -12,6 +12,7 @@ from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import nested_bodies
 from repvgg_onnx.graph.limits import callees_first
 from repvgg_onnx.graph.storage.tensors import is_external
+from repvgg_onnx.graph.watch import uninterruptible
 
 Shape: TypeAlias = tuple[int | None, ...]
 
@@ -63,7 +64,8 @@ def inline_functions(model: onnx.ModelProto, op_types: frozenset[str]) -> onnx.M
     if not wanted:
         return model
     try:
-        return inliner.inline_selected_functions(model, sorted(wanted))
+        with uninterruptible():
+            return inliner.inline_selected_functions(model, sorted(wanted))
     except Exception as error:  # the C++ inliner raises bare RuntimeErrors
         raise ModelError(f"its functions cannot be inlined: {_first_line(error)}") from error
 
@@ -85,11 +87,12 @@ def infer_skeleton(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] |
         if shapes and value.name in shapes:
             _set_shape(value, shapes[value.name])
     try:
-        _check(skeleton)
-        annotations = _take_annotations(skeleton)
-        inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
-        if shapes is not None and _add_missing(inferred, annotations):
-            inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
+        with uninterruptible():
+            _check(skeleton)
+            annotations = _take_annotations(skeleton)
+            inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+            if shapes is not None and _add_missing(inferred, annotations):
+                inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"is not valid ONNX: {_first_line(error)}") from error
     except Exception as error:  # inference raises several unrelated types

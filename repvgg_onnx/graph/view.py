@@ -1,25 +1,25 @@
 """A typed, read-only view of a graph, keyed by tensor name.
 
-onnx-graphsurgeon links nodes to tensors, subgraph captures included. Attributes are read from the protobuf nodes: the
-library leaves out the ones that it does not know, and an unknown attribute must be seen to be refused.
+Attributes are read from the protobuf nodes as they are: an unknown attribute must be seen to be refused.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx import helper
 
 from repvgg_onnx.errors import LiftError
+from repvgg_onnx.graph.bodies import nested_bodies, subgraphs
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
+from repvgg_onnx.graph.quantization import QUANTIZING
 from repvgg_onnx.graph.schema import have_conflicting_types
 
 FLOATS = frozenset(
@@ -70,7 +70,7 @@ class NodeView:
         """The node's name, or its first output where it has none."""
         return self.proto.name or next(iter(self.outputs), "")
 
-    @property
+    @cached_property
     def op_type(self) -> str:
         """The operator, with its domain unless that is ONNX's own."""
         domain = self.proto.domain
@@ -102,6 +102,12 @@ class NodeView:
         """Indices of the inputs that are not known before the model runs."""
         given = (index for index, name in enumerate(self.inputs) if name)
         return tuple(index for index in given if not self.is_constant(index))
+
+    @cached_property
+    def reads_computed(self) -> bool:
+        """Whether an input is a constant that other nodes compute, anew at every run."""
+        constants = (name for index, name in enumerate(self.inputs) if self.is_constant(index))
+        return any(map(self.graph.constants.is_computed, constants))
 
     def has_input(self, index: int) -> bool:
         """Whether the optional input is there."""
@@ -218,6 +224,12 @@ class NodeView:
             return LiftError(
                 "overridable", f"{self.op_type} reads {name!r}, an initializer that is a graph input as well"
             )
+        maker = self.graph.makers.get(name)
+        if name in self.graph.constants:
+            what = "which is computed from constants" if maker is None else f"which {maker.op_type} makes of constants"
+            return LiftError("not-evaluated", f"{self.op_type} reads {name!r}, {what}, and that was not evaluated")
+        if maker is not None and maker.op_type in QUANTIZING:
+            return LiftError("quantized", f"{self.op_type} reads {name!r}, weights that integer arithmetic is made of")
         return LiftError("not-constant", f"{self.op_type} reads {name!r}, which is not known before the model runs")
 
 
@@ -231,7 +243,6 @@ class GraphView:
         types: inferred types by tensor.
         sizes: shapes to count costs with, every axis known.
         opset: version of ONNX's own operators.
-        linked: the same nodes, linked to their tensors.
         outer: the graph around a subgraph.
         subgraphs: bodies of If, Loop and Scan nodes.
     """
@@ -241,7 +252,6 @@ class GraphView:
     types: Mapping[str, TensorType]
     sizes: Mapping[str, TensorType]
     opset: int
-    linked: gs.Graph
     outer: "GraphView | None" = None
     subgraphs: tuple["GraphView", ...] = ()
 
@@ -258,19 +268,29 @@ class GraphView:
     @cached_property
     def readers(self) -> Mapping[str, tuple[int, ...]]:
         """For each tensor the indices of the nodes that read it, -1 for one inside a subgraph."""
-        index_of = {id(node): index for index, node in enumerate(self.linked.nodes)}
-        tensors = {tensor.name: tensor for node in self.linked.nodes for tensor in (*node.inputs, *node.outputs)}
-        tensors |= {tensor.name: tensor for tensor in self.linked.inputs}
-        return {
-            name: tuple(sorted({index_of.get(id(node), -1) for node in tensor.outputs}))
-            for name, tensor in tensors.items()
-            if name
-        }
+        found: dict[str, set[int]] = {}
+        for node in self.nodes:
+            for name in node.inputs:
+                found.setdefault(name, set()).add(node.index)
+            for name in captured(node.proto):
+                found.setdefault(name, set()).add(-1)
+        return {name: tuple(sorted(indices)) for name, indices in found.items() if name}
 
     @cached_property
     def makers(self) -> Mapping[str, NodeView]:
         """For each tensor that a node of this graph makes, the node."""
         return {name: node for node in self.nodes for name in node.outputs}
+
+    def rebased(self, proto: onnx.GraphProto, outer: "GraphView | None" = None) -> "GraphView":
+        """The same view, subgraphs included, of a graph that is equal node by node, such as a copy that may be changed.
+
+        Args:
+            proto: the equal graph.
+            outer: the rebased view of the graph around.
+        """
+        whole = replace(self, proto=proto, outer=outer, subgraphs=())
+        pairs = zip(self.subgraphs, subgraphs_of(proto), strict=True)
+        return replace(whole, subgraphs=tuple(inner.rebased(body, whole) for inner, body in pairs))
 
     def is_output(self, tensor: str) -> bool:
         """Whether the tensor is an output of the graph."""
@@ -303,6 +323,21 @@ class GraphView:
         if known is None or known.shape is None:
             return self.constants.shape(tensor)
         return tuple(1 if size is None else size for size in known.shape)
+
+
+def subgraphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Bodies of the nodes of a graph, in the order in which a view has them."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield attribute.g
+
+
+def captured(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that the subgraphs of a node read, their own among them."""
+    for body, _ in (pair for outermost in subgraphs(node) for pair in nested_bodies(outermost)):
+        yield from (value if isinstance(value, str) else value.name for value in body.output)
+        yield from (name for inner in body.node for name in inner.input)
 
 
 def _same_total(size: int | None, stride: int, span: int) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.report.groups import (
     RefusalGroup,
@@ -79,27 +78,22 @@ def region_details(regions: Sequence[Region], *, every: bool) -> Iterator[Render
     yield from section(_heading(regions), grid(rows if every else shortened(rows, "kind", see="--all")))
 
 
-def refusal_lines(refusals: Sequence[Refusal], *, every: bool) -> Iterator[RenderableType]:
+def refusal_lines(report: FuseReport, *, every: bool) -> Iterator[RenderableType]:
     """Why other nodes were not folded, one entry a code, and where to learn more.
 
     Args:
-        refusals: all of them.
+        report: what has them.
         every: list those too for which nothing can be done, which are only counted otherwise.
     """
-    listed = [refusal for refusal in refusals if every or is_actionable(refusal)]
+    listed = [refusal for refusal in report.refusals if every or refusal.code not in report.settled]
     if listed:
         rows = [_refusal_row(group) for group in group_refusals(listed)]
         yield from section("Not folded", grid(rows if every else shortened(rows, "reason", see="--all")))
         yield dim("  'repvgg-onnx explain CODE' says what a code means and what to do.")
-    left = len(refusals) - len(listed)
+    left = len({refusal.node for refusal in report.refusals} - {refusal.node for refusal in listed})
     if left:
         yield Text()
         yield dim(f"{plural(left, 'node')} cannot be folded, and nothing can be done about it; --all lists why")
-
-
-def is_actionable(refusal: Refusal) -> bool:
-    """Whether there is anything that a user can do."""
-    return refusal.code not in CODES or CODES[refusal.code].actionable
 
 
 def refusal_details(refusals: Sequence[Refusal], *, every: bool) -> Iterator[RenderableType]:

@@ -83,6 +83,7 @@ def _fusion(report: FuseReport) -> dict[str, Any]:
         "overridable": report.overridable and asdict(report.overridable),
         "remedy": command(report) if report.verdict is Verdict.FOLDABLE else None,
         "notes": report.notes,
+        "remarks": report.remarks,
         "baseline": "input with notes" if report.notes else "input",
         "sizes": report.sizes,
         "before": _model(report.before),
@@ -159,12 +160,12 @@ def _parity(parity: Parity) -> dict[str, Any]:
 def _region_parity(parity: RegionParity) -> dict[str, Any]:
     """The comparison of one region; a bound of null is none."""
     content = asdict(parity) | {"passed": parity.passed}
-    return content | {key: _finite(content[key]) for key in ("error", "bound", "used")}
+    return content | {key: _finite(content[key]) for key in ("error", "bound", "used", "noise")}
 
 
 def _output(output: OutputParity) -> dict[str, Any]:
     """The comparison of one output."""
-    return asdict(output) | {"error": _finite(output.error)}
+    return asdict(output) | {"error": _finite(output.error), "noise": _finite(output.noise)}
 
 
 def _agreement(agreement: Agreement) -> dict[str, Any]:

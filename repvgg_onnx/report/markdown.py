@@ -72,7 +72,7 @@ def _regions(report: FuseReport) -> Iterator[str]:
 
 
 def _worst(report: FuseReport) -> Iterator[str]:
-    """The region with the largest error, the ones that were left, and the latency with its conditions."""
+    """The region with the largest error, the ones that were left, and the latency with its conditions and doubts."""
     if report.region_parities:
         worst = max(report.region_parities, key=lambda parity: parity.error)
         used = max(parity.used for parity in report.region_parities)
@@ -83,6 +83,7 @@ def _worst(report: FuseReport) -> Iterator[str]:
         yield from (f"Left as it was: {code(parity.name)}, error {parity.error:.2g}.", "")
     if report.latency:
         yield from (f"{escape(report.latency.sentence)}.", "")
+    yield from _noisy(report.warnings)
 
 
 def _refusals(report: FuseReport, run: Run) -> Iterator[str]:
@@ -131,9 +132,15 @@ def _bench(report: BenchReport) -> Iterator[str]:
             rows.append((name, median, p95, f"{model.throughput:,.0f}", ratio))
         head = ("model", "median", "95th percentile", "examples per s", "times as fast as A (95 % CI)")
         yield from _table(head, rows, right=range(1, 5))
-        yield from (line for sentence in block.warnings for line in (f"Noisy: {escape(sentence)}", ""))
-    yield from (line for sentence in report.warnings for line in (f"Noisy: {escape(sentence)}", ""))
+        yield from _noisy(block.warnings)
+    yield from _noisy(report.warnings)
     yield from (escape(str(report.environment)), "")
+
+
+def _noisy(sentences: Sequence[str]) -> Iterator[str]:
+    """What speaks against figures that were measured."""
+    for sentence in sentences:
+        yield from (f"Noisy: {escape(sentence)}", "")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What a report says, before it is rendered: one value that every renderer takes, and nothing else."""
 
 import enum
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -44,6 +45,16 @@ class ModelFile:
     profile: Profile | None = None
     topology: Mapping[str, Operation] | None = None
 
+    @property
+    def running(self) -> Mapping[str, int]:
+        """Number of nodes of each operator that run: functions inlined, and nothing that follows from constants alone.
+
+        Two models that differ in how they write constants have the same. Where nobody asked for a profile, all nodes.
+        """
+        if self.profile is None:
+            return self.census.nodes_by_op
+        return dict(sorted(Counter(layer.op_type for layer in self.profile.layers).items()))
+
 
 @dataclass(frozen=True)
 class Overridable:
@@ -77,6 +88,7 @@ class FuseReport:
         notes: what was taken for granted about the input, in sentences; where there are any, parity and latency
             compare with the input so changed, and not with the file.
         advice: what a user can do, for each code of the refusals.
+        settled: the codes among them for which nothing can be done.
         region_parities: how each folded region compares on the activations that arrive there; empty where that was not
             asked for.
         rolled_back: the same for regions that failed and were left as they were.
@@ -89,6 +101,7 @@ class FuseReport:
         warnings: what spoke against measuring latency on this machine.
         seconds: what each stage took, by name.
         options: the options that decide what is folded, as the user would give them to fold the same.
+        remarks: what is to be known of the fused model, in sentences, such as why its weights take more bytes.
     """
 
     version: str
@@ -111,7 +124,9 @@ class FuseReport:
     sizes: Mapping[str, tuple[int, ...]] | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    settled: frozenset[str] = frozenset()
     options: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

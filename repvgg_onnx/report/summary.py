@@ -11,7 +11,7 @@ from rich.text import Text
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.report.findings import change, overridable_words, refusal_lines, regions_found
 from repvgg_onnx.report.groups import group_regions
-from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, shortened
+from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, noisy_lines, shortened
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.units import names, plural, printable
@@ -39,7 +39,8 @@ def summary(outcomes: Sequence[Outcome]) -> Group:
     table.add_column("verdict", no_wrap=True)
     for outcome in outcomes:
         table.add_row(printable(outcome.path), *figures(outcome.report), _verdict(outcome))
-    return Group(table, Text(), Text(totals(outcomes)))
+    noisy = dict.fromkeys(sentence for outcome in outcomes if outcome.report for sentence in outcome.report.warnings)
+    return Group(table, Text(), *noisy_lines(noisy), Text(totals(outcomes)))
 
 
 def check_report(outcomes: Sequence[Outcome], *, every: bool = False) -> Group:
@@ -68,8 +69,7 @@ def achieved(report: FuseReport) -> str:
 
 def error_words(parity: Parity) -> str:
     """The worst error, and what the network's own noise is where that was measured."""
-    noise = getattr(parity, "noise", None)
-    return f"{parity.error:.2g}" + (f", own noise {noise:.2g}" if isinstance(noise, float) else "")
+    return f"{parity.error:.2g}" + (f", own noise {parity.noise:.2g}" if parity.noise else "")
 
 
 def totals(outcomes: Sequence[Outcome]) -> str:
@@ -84,7 +84,7 @@ def figures(report: FuseReport | None) -> Iterator[str]:
     if report is None:
         yield from [NOTHING] * 4
         return
-    before, after = report.before.census.nodes, report.after.census.nodes
+    before, after = (sum(model.running.values()) for model in (report.before, report.after))
     yield f"{len(report.regions):,}"
     yield f"{before:,} -> {after:,}" if report.regions else f"{before:,}"
     yield f"{report.parity.error:.1e}" if report.parity else NOTHING
@@ -124,6 +124,6 @@ def _found(outcome: Outcome, *, every: bool) -> Iterator[RenderableType]:
         ]
         yield Padding(grid(shortened(rows, "kind", see="--json")), (0, 0, 0, 2), expand=False)
     if report is not None:
-        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report.refusals, every=every))
+        yield from (Padding(line, (0, 0, 0, 2), expand=False) for line in refusal_lines(report, every=every))
     if report is not None and outcome.error and report.regions:
         yield Padding(Text(remedy(report)), (0, 0, 0, 2), expand=False)

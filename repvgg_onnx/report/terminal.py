@@ -1,13 +1,12 @@
 """A report as text for one screen of 80 columns: rich renderables, readable without colour."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repvgg_onnx.census import Census
 from repvgg_onnx.checks.agreement import Agreement
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
@@ -57,6 +56,7 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
         *refusal_details(report.refusals, every=every),
         *advice_lines(report.advice),
         *_change_lines(report),
+        *(Text(printable(remark)) for remark in report.remarks),
         *_census_lines(report, per_layer=per_layer),
     )
 
@@ -116,8 +116,9 @@ def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableTyp
     yield from size_lines(report.sizes)
     yield from note_lines(report.notes, compared=report.parity is not None or report.latency is not None)
     yield from region_lines(report.regions)
-    yield from refusal_lines(report.refusals, every=every)
+    yield from refusal_lines(report, every=every)
     yield from _change_lines(report)
+    yield from (Text(printable(remark)) for remark in report.remarks)
     if report.regions and report.before.profile:
         yield from map(dim, condition_lines(report.before.profile))
     if report.parity:
@@ -165,34 +166,31 @@ def _change_table(report: FuseReport) -> Table:
 
 def _change_rows(report: FuseReport) -> Iterator[tuple[str, str, str]]:
     """The rows of the table of changes; operators whose count stays are one row."""
-    before, after = report.before.census, report.after.census
+    before, after = report.before.running, report.after.running
     changed, unchanged = _by_change(before, after)
     for op_type in changed[:ROWS_SHOWN]:
-        yield printable(op_type), f"{before.nodes_by_op.get(op_type, 0):,}", f"{after.nodes_by_op.get(op_type, 0):,}"
+        yield printable(op_type), f"{before.get(op_type, 0):,}", f"{after.get(op_type, 0):,}"
     rest = [*changed[ROWS_SHOWN:], *unchanged]
     if rest:
         yield "other nodes", _total(before, rest), _total(after, rest)
-    yield "all nodes", f"{before.nodes:,}", f"{after.nodes:,}"
-    yield "parameters", count(before.parameters), count(after.parameters)
+    yield "all nodes", f"{sum(before.values()):,}", f"{sum(after.values()):,}"
+    yield "parameters", count(report.before.census.parameters), count(report.after.census.parameters)
     if report.before.size_bytes is not None and report.after.size_bytes is not None:
         yield "file size", size(report.before.size_bytes), size(report.after.size_bytes)
     if report.before.profile and report.after.profile:
         yield from profile_rows(report.before.profile, report.after.profile)
 
 
-def _by_change(before: Census, after: Census) -> tuple[list[str], list[str]]:
+def _by_change(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[list[str], list[str]]:
     """Operators whose count changes, those with the largest change first, and the others."""
-    change = {
-        op_type: abs(before.nodes_by_op.get(op_type, 0) - after.nodes_by_op.get(op_type, 0))
-        for op_type in sorted({*before.nodes_by_op, *after.nodes_by_op})
-    }
+    change = {op_type: abs(before.get(op_type, 0) - after.get(op_type, 0)) for op_type in sorted({*before, *after})}
     ordered = sorted(change, key=lambda op_type: change[op_type], reverse=True)
     return [op for op in ordered if change[op]], [op for op in ordered if not change[op]]
 
 
-def _total(census: Census, op_types: list[str]) -> str:
+def _total(nodes: Mapping[str, int], op_types: list[str]) -> str:
     """Number of nodes of several operators."""
-    return f"{sum(census.nodes_by_op.get(op_type, 0) for op_type in op_types):,}"
+    return f"{sum(nodes.get(op_type, 0) for op_type in op_types):,}"
 
 
 def _size_line(report: FuseReport) -> str:

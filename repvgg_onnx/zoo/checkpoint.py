@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.pointers import POINTER, is_pointer_file
 from repvgg_onnx.zoo.extra import import_extra
 from repvgg_onnx.zoo.quiet import quiet
 
@@ -46,6 +48,8 @@ def read_plain(path: str | os.PathLike[str]) -> object:
     except Exception as error:  # a damaged or hostile pickle can raise anything
         if isinstance(error, OSError) and error.filename is not None:  # it could not be opened
             raise ModelError(f"{path}: {error.strerror}") from error
+        if is_pointer_file(Path(path)):
+            raise ModelError(f"{path} {POINTER}") from error
         raise ModelError(f"{path} is not a torch checkpoint of plain tensors") from error
 
 

@@ -62,11 +62,12 @@ class Tool:
         return [sys.executable, *(files.get(argument, argument) for argument in self.arguments)]
 
 
+PROGRAM = "from repvgg_onnx.cli import cli; cli.main()"  # in the process that is looked at, not in one of its own
 TOOLS = (
     Tool(
         OURS,
         "repvgg_onnx",
-        ("-m", "repvgg_onnx", "fuse", SOURCE, "-o", TARGET, "--no-verify", "--no-bench", "--quiet"),
+        ("-c", PROGRAM, "fuse", SOURCE, "-o", TARGET, "--no-verify", "--no-bench", "--quiet"),
     ),
     Tool("onnxsim", "onnxsim", ("-m", "onnxsim", SOURCE, TARGET)),
     Tool("onnxslim", "onnxslim", ("-m", "onnxslim", SOURCE, TARGET)),

@@ -13,6 +13,7 @@ from repvgg_onnx.fusion.emit import PROVENANCE, VERSION
 from repvgg_onnx.fusion.results import Member
 from repvgg_onnx.zoo import architecture, build, export, perturb_statistics
 from repvgg_onnx.zoo.catalog import BLOCKS
+from tests.models import assert_explained
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -78,6 +79,7 @@ def assert_reaches_the_deployed_form(name: str, form: Form, type_: Type) -> None
     assert parity.passed, parity.error
     assert_provenance(before, fusion)
     assert_final(fusion)
+    assert_explained(fusion)
 
 
 def assert_provenance(before: onnx.ModelProto, fusion: Fusion) -> None:

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 import repvgg_onnx.cli.checking as checking
+import repvgg_onnx.proof as proof
 from repvgg_onnx.cli import candidates
 from repvgg_onnx.cli.options import Assumptions
 from repvgg_onnx.pipeline import Fusion, fuse, prepare
@@ -64,7 +65,7 @@ def plain_inputs(tmp_path):
 def test_the_options_are_the_arguments_of_fuse_and_prepare():
     names = set(asdict(Assumptions()))
 
-    assert names == set(signature(prepare).parameters) - {"model"}
+    assert names == set(signature(prepare).parameters) - {"model", "files"}
     assert names < set(signature(fuse).parameters)
 
 
@@ -89,14 +90,18 @@ def test_training_mode_is_rewritten_folded_and_compared_in_inference_mode(run, t
 
 def test_both_checks_get_the_prepared_input(run, training, monkeypatch):
     baselines = []
-    for name in ("verify_outputs", "benchmark"):
-        original = getattr(checking, name)
+    benchmark, reference = checking.benchmark, proof.reference
 
-        def recording(before, after, *, original=original, **options):
-            baselines.append(before)
-            return original(before, after, **options)
+    def measuring(before, after, **options):
+        baselines.append(before)
+        return benchmark(before, after, **options)
 
-        monkeypatch.setattr(checking, name, recording)
+    def referring(before, *arguments, **options):
+        baselines.append(before)
+        return reference(before, *arguments, **options)
+
+    monkeypatch.setattr(checking, "benchmark", measuring)
+    monkeypatch.setattr(proof, "reference", referring)
 
     assert run("fuse", training, "--assume-inference", "--bench-seconds", "0.1").code == 0
 

@@ -1,5 +1,7 @@
 import errno
+import logging
 import os
+from dataclasses import replace
 
 import click
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from repvgg_onnx.cli import boundary, candidates
 from repvgg_onnx.errors import CheckError, ExtraMissingError, ModelError
+from repvgg_onnx.fusion.lifters import LIFTERS
 from tests.cli.models import BLOCK, filled
 
 
@@ -137,7 +140,7 @@ def test_the_input_is_not_overwritten_under_any_name(run, block, tmp_path, kind)
     ran = run("fuse", block, "-o", other)
 
     assert ran.code == 2
-    assert "would overwrite" in ran.err
+    assert "is the input; give --in-place" in ran.err
     assert block.read_bytes() == before
 
 
@@ -268,3 +271,15 @@ def test_exit_codes_of_the_exceptions_are_the_documented_ones():
 
     assert [kind.exit_code for kind in kinds] == [1, 2, 3]
     assert all(issubclass(kind, click.ClickException) for kind in kinds)
+
+
+@pytest.mark.parametrize(("options", "shown"), [((), False), (("--debug",), True)])
+def test_a_fault_that_costs_a_region_only_is_traced_with_debug(run, block, monkeypatch, options, shown):
+    monkeypatch.setitem(LIFTERS, "Add", replace(LIFTERS["Add"], lift=lambda *_: [][1]))
+
+    ran = run("inspect", block, *options)
+
+    assert ran.code == 0
+    assert "lifting Add failed with IndexError: list index out of range; please" in " ".join(ran.out.split())
+    assert ("Traceback" in ran.err) == shown
+    assert not logging.getLogger("repvgg_onnx").handlers

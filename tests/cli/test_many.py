@@ -1,6 +1,7 @@
 """``fuse`` with several models: one table, one exit code, each whole or not at all."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import repvgg_onnx.cli.many as many
 from repvgg_onnx.cli.boundary import BadInputError
 from repvgg_onnx.cli.turns import Turns, alone, working
 from tests.cli.models import BLOCK, PLAIN, filled
+from tests.processes import interruptible, wait_for
 
 COMMAND = [sys.executable, "-m", "repvgg_onnx", "fuse"]
 
@@ -190,7 +192,8 @@ def test_a_file_where_the_folder_should_be_is_one_line(run, models, tmp_path):
     ran = run("fuse", *models, "-o", tmp_path / "out")
 
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: {tmp_path / 'out'}: File exists\n"
+    assert ran.err.startswith(f"error: -o {tmp_path / 'out'} is a file; for several models it has to name a folder")
+    assert ran.err.count("\n") == 1
 
 
 def test_decisions_are_about_one_model(run, models, tmp_path):
@@ -257,10 +260,8 @@ def die(request, output, *, debug):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_leaves_what_is_whole_and_no_litter(models, tmp_path, jobs):
     out = tmp_path / "out"
-    started = subprocess.Popen(
+    started = interruptible(
         [*COMMAND, *map(str, models), "-o", str(out), "--bench-seconds", "60", "--jobs", str(jobs)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         start_new_session=True,
     )
     wait_for(lambda: out.exists() and any(path.name.startswith(".") for path in out.iterdir()))
@@ -284,13 +285,6 @@ def test_processes_end_with_their_parent(models, tmp_path):
     started.communicate(timeout=60)  # the pipes are closed by the last process that holds them
 
     wait_for(lambda: not any(path.name.startswith(".") for path in out.iterdir()))
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -341,3 +335,20 @@ def test_a_measurement_that_fails_gives_its_turn_back(turns):
 
     assert all(turns.slots.acquire(blocking=False) for _ in range(3))
     assert not turns.slots.acquire(blocking=False)
+
+
+def test_a_process_that_cannot_be_interrupted_is_killed(monkeypatch, tmp_path):
+    monkeypatch.setattr(many, "PATIENCE_S", 0.2)
+    child = multiprocessing.get_context("spawn").Process(target=deaf, args=(tmp_path / "sign",))
+    child.start()
+    wait_for((tmp_path / "sign").exists)
+    many._end_all([child])
+    child.join(60)
+
+    assert child.exitcode == -signal.SIGKILL
+
+
+def deaf(sign):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sign.touch()
+    time.sleep(600)

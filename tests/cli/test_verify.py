@@ -85,7 +85,9 @@ def test_corrupt_inputs_are_one_line_and_exit_2(run, block, tmp_path, command, c
 
 @pytest.mark.parametrize("command", ["verify", "bench"])
 def test_a_range_keeps_drawn_indices_in_the_table(run, embedding, command):
-    assert run(command, embedding, embedding).code == 2
+    ran = run(command, embedding, embedding)
+    assert ran.code == 3
+    assert "--range token=0,1" in ran.err
     extra = ["--seconds", "0.01"] if command == "bench" else []
     assert run(command, embedding, embedding, "--range", "token=0,2", *extra).code == 0
 

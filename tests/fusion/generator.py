@@ -120,12 +120,13 @@ def island(sketch: Sketch, source: Tensor) -> Tensor | None:
 
 ANYWHERE: tuple[Step, ...] = (
     *(steps.constant, steps.constant, steps.unchanged, steps.bend, steps.sum_of_any, steps.cut, steps.split),
-    *(steps.pointwise, steps.concat_of_any, dense_branches),
+    *(steps.pointwise, steps.concat_of_any, dense_branches, steps.hard_swish, steps.widened),
 )
 FLAT: tuple[Step, ...] = (*ANYWHERE, steps.norm, steps.norm, dense_branches)
-LAST: tuple[Step, ...] = (*ANYWHERE, steps.turn, steps.turn, steps.pad)
+LAST: tuple[Step, ...] = (*ANYWHERE, steps.turn, steps.turn, steps.pad, steps.reshaped, steps.reshaped)
 IMAGES: tuple[Step, ...] = (
     *ANYWHERE,
     *(steps.conv, steps.conv, steps.norm, steps.norm, steps.pool, steps.pad, steps.turn, steps.conv_transpose),
+    *(steps.reshaped, steps.same_conv, steps.affine_conv, steps.affine_conv),
     *(branches, branches, branches, branches, bottleneck, siblings, parts_of, island),
 )

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 BATCH = 2
-OPSETS = (9, 11, 13, 17, 18, 21)
+OPSETS = (8, 9, 11, 13, 17, 18, 21)
 FORMS = ("initializer", "node", "identity", "sum", "difference", "reshape", "transpose", "cast", "concat", "expand")
 LIKELY = (0.5, 0.12, 0.08, 0.05, 0.05, 0.05, 0.05, 0.04, 0.03, 0.03)
 
@@ -62,7 +62,7 @@ class Sketch:
         self.rng = np.random.default_rng(seed)
         self.rank = self.pick((0, 1, 2, 2, 2, 3))
         self.opset = self.pick(OPSETS)
-        self.ir_version = 3 if self.chance(0.04) else 10  # before 4 only Constant nodes are constant
+        self.ir_version = 3 if self.chance(0.04) and self.opset > 8 else 10  # before 4 only Constant nodes are constant
         self.dynamic = self.pick(("nothing", "nothing", "batch", "sizes"))
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
@@ -122,6 +122,10 @@ class Sketch:
             form = "reshape"
         return getattr(self, f"_as_{form}")(array)
 
+    def constant_of(self, op_type: str, name: str) -> str:
+        """The name of what an operator says of a tensor."""
+        return self._expression(op_type, name)
+
     def _as_initializer(self, array: np.ndarray) -> str:
         if self.ir_version < 4:
             return self._as_node(array)
@@ -130,6 +134,8 @@ class Sketch:
         return name
 
     def _as_node(self, array: np.ndarray) -> str:
+        if self.opset < 9 and array.dtype != np.float32:  # no Constant of whole numbers yet
+            return self._as_initializer(array)
         return self._expression("Constant", value=numpy_helper.from_array(array))
 
     def _as_identity(self, array: np.ndarray) -> str:

@@ -122,6 +122,7 @@ def conv_transpose(sketch: Sketch, source: Tensor, twice: bool = False) -> Tenso
 def norm(sketch: Sketch, source: Tensor) -> Tensor:
     gamma, *rest = (sketch.weight(source.channels, kind=kind) for kind in ("signed", "normal", "normal", "positive"))
     epsilon = {"epsilon": 0.1} if sketch.chance(0.2) else {}
+    epsilon |= {"spatial": 0} if sketch.opset < 9 and len(source.shape) == 2 and sketch.chance(0.5) else {}
     return sketch.node("BatchNormalization", [source.name, gamma, *rest], source.shape, **epsilon)
 
 
@@ -149,6 +150,41 @@ def unchanged(sketch: Sketch, source: Tensor) -> Tensor:
     if op_type == "Dropout" and sketch.opset >= 12 and sketch.chance(0.5):
         inputs += [sketch.constant(np.float32(0.25)), sketch.constant(np.array(False))]
     return sketch.node(op_type, inputs, source.shape, last=source.last, **attributes)
+
+
+def hard_swish(sketch: Sketch, source: Tensor) -> Tensor | None:
+    """``x · clip(x + 3, 0, 6) / 6``, as exporters take it apart."""
+    if sketch.opset < 11:
+        return None
+    three, zero, six = (sketch.constant(np.float32(number)) for number in (3, 0, 6))
+    moved = sketch.node("Add", [source.name, three], source.shape, last=source.last)
+    cut_off = sketch.node("Clip", [moved.name, zero, six], source.shape, last=source.last)
+    product = sketch.node("Mul", [source.name, cut_off.name], source.shape, last=source.last)
+    return sketch.node("Div", [product.name, six], source.shape, last=source.last)
+
+
+def same_conv(sketch: Sketch, source: Tensor) -> Tensor:
+    """A convolution whose pads follow from the size, now and then two whose results are added."""
+    strides, kernel = some_strides(sketch), tuple(sketch.pick((1, 2, 3)) for _ in range(sketch.rank))
+    c_out = sketch.pick((source.channels, 2, 4))
+    group = some_group(sketch, source, c_out)
+    place = {"auto_pad": sketch.pick(("SAME_UPPER", "SAME_LOWER")), "strides": strides, "group": group}
+    shape = source.resized(c_out, [-(-size // stride) for size, stride in zip(source.sizes, strides, strict=True)])
+    made = []
+    for _ in range(2 if sketch.chance(0.3) else 1):
+        weight = sketch.weight(c_out, source.channels // group, *kernel, kind="kernel")
+        made.append(sketch.node("Conv", [source.name, weight, *with_bias(sketch, c_out)], shape, **place))
+    return made[0] if len(made) == 1 else join(sketch, made)
+
+
+def affine_conv(sketch: Sketch, source: Tensor) -> Tensor | None:
+    """A gain and an offset before a window that is padded."""
+    column = constant_shape(sketch, source)
+    scaled = sketch.node("Mul", [source.name, sketch.weight(*column, kind="signed")], source.shape)
+    moved = sketch.node("Add", [scaled.name, sketch.weight(*constant_shape(sketch, source))], source.shape)
+    c_out = sketch.pick((source.channels, 2, 4))
+    place = a_place(sketch, some_strides(sketch), full=True)
+    return conv_at(sketch, moved, place, c_out, some_group(sketch, moved, c_out))
 
 
 def bend(sketch: Sketch, source: Tensor) -> Tensor:
@@ -205,6 +241,54 @@ def turn(sketch: Sketch, source: Tensor) -> Tensor:
     order = [0, rank - 1, *range(1, rank - 1)] if source.last else [0, *range(2, rank), 1]
     shape = [source.shape[axis] for axis in order]
     return sketch.node("Transpose", [source.name], shape, last=not source.last, perm=order)
+
+
+def reshaped(sketch: Sketch, source: Tensor) -> Tensor:
+    """Gains and offsets under another shape, and the first shape again; what is between, nothing else reads."""
+    before = list(sketch.tensors)
+    whole, rows = int(np.prod(source.sizes)), int(np.prod(source.shape[:-1]))
+    if source.last:
+        target, shape = sketch.pick([((-1, source.channels), (rows, source.channels)), (None, (rows, source.channels))])
+    else:
+        flat = (*source.shape[:2], whole)
+        target, shape = sketch.pick([((0, 0, -1), flat), ((0, source.channels, whole), flat), (None, source.shape)])
+    if target is not None:
+        inner = sketch.node("Reshape", [source.name, sketch.constant(np.int64(target))], shape)
+    elif source.last:
+        inner = sketch.node("Flatten", [source.name], shape, axis=len(source.shape) - 1)
+    else:
+        inner = sketch.node("Reshape", [source.name, sketch.constant(np.int64([0] * len(shape)))], shape)
+    inner = more_of_each(sketch, inner)
+    if sketch.chance(0.3) and sketch.opset >= 9:
+        back = sketch.constant_of("Shape", source.name)
+    else:
+        back = sketch.constant(np.int64((-1, *source.shape[1:])))
+    made = sketch.node("Reshape", [inner.name, back], source.shape, last=source.last)
+    sketch.tensors = [*before, made]
+    return made
+
+
+def widened(sketch: Sketch, source: Tensor) -> Tensor:
+    """Gains and offsets with one more axis, of size 1, which is taken away again."""
+    before = list(sketch.tensors)
+    axis = sketch.pick([axis for axis in range(len(source.shape) + 1) if source.last or axis > 1])
+    last = source.last and axis < len(source.shape)
+    shape = (*source.shape[:axis], 1, *source.shape[axis:])
+    if source.last and not last:
+        axis, shape, last = 1, (source.shape[0], 1, *source.shape[1:]), True
+    modern = sketch.opset >= 13
+    axes, attributes = ([sketch.constant(np.int64([axis]))], {}) if modern else ([], {"axes": [axis]})
+    inner = sketch.node("Unsqueeze", [source.name, *axes], shape, last=last, **attributes)
+    inner = more_of_each(sketch, inner)
+    made = sketch.node("Squeeze", [inner.name, *axes], source.shape, last=source.last, **attributes)
+    sketch.tensors = [*before, made]
+    return made
+
+
+def more_of_each(sketch: Sketch, inner: Tensor) -> Tensor:
+    for _ in range(sketch.pick((1, 2))):
+        inner = sketch.pick((constant, unchanged, constant if inner.last else norm))(sketch, inner)
+    return inner
 
 
 def cut(sketch: Sketch, source: Tensor) -> Tensor:

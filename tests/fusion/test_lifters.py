@@ -34,7 +34,7 @@ def test_a_constant_on_either_side_in_every_per_channel_shape(step, shape):
     "steps",
     [
         "y = Neg(a)",
-        "y = Identity(a)",
+        "e = Identity(a)  y = Neg(e)",
         "y = Sum(a)",
         "y = Sum(a, c, d)",
         "y = Sum(c, a, d)",
@@ -73,6 +73,16 @@ def test_a_difference_of_equals_is_zero():
 def test_batch_normalization_of_every_opset(opset, attributes):
     steps = f"y = BatchNormalization{attributes}(a, gamma, beta, mean, var)"
     assert_fuses(after_conv(steps, opset=opset, **batch_norm(4)), ["Conv"])
+
+
+@pytest.mark.parametrize("opset", [7, 8])
+@pytest.mark.parametrize("spatial", [0, 1])
+def test_old_batch_normalization_without_positions(opset, spatial):
+    """What MXNet writes behind a dense layer: one statistic per position is one per channel."""
+    text = f"""net (float[3,6] x) => (float[3,4] y) {{
+        a = Gemm<transB=1>(x, w, b)  y = BatchNormalization<spatial={spatial}>(a, gamma, beta, mean, var)
+    }}"""
+    assert_fuses(build(text, opset=opset, w=(4, 6), b=(4,), **batch_norm(4)), ["Gemm"])
 
 
 RATIO, NOT_TRAINING = {"r": np.array(0.5, np.float32)}, {"t": np.array(False)}

@@ -114,6 +114,25 @@ def test_a_linear_layer_and_a_batch_norm_on_rows_and_back(x):
     assert_fuses(model, ["MatMul", "Add"], x=(2, 5, 6))
 
 
+def test_nodes_that_change_shapes_keep_their_names():
+    model = conv_then('["shape"] b = Reshape(a, t)  y = Mul(b, s)', "2,4,35", t=ints(2, 4, 35), s=(4, 1))
+    fused = assert_fuses(model, ["Conv", "Reshape"]).model
+    assert fused.graph.node[1].name == "shape"
+    assert fused.graph.node[1].output[0] == "y"
+
+
+def test_the_kernel_does_not_take_the_name_of_what_is_written_again():
+    """Its own is still there, because something else reads the convolution."""
+    text = """net (float[2,2,5,7] x) => (float[2,2,35] y, float[2,2,5,7] z) {
+        a = Conv(x, w)  z = Relu(a)  ["shape"] b = Reshape(a, t)
+        c = Mul(b, s)  d = Add(c, s)  e = Neg(d)  y = Add(e, s)
+    }"""
+    model = build(text, w=(2, 2, 1, 1), t=ints(2, 2, 35), s=(2, 1))
+    fused = assert_holds(model, feeds(model)).model
+    assert ops(fused) == ["Conv", "Relu", "Conv", "Reshape"]
+    assert [node.name for node in fused.graph.node].count("shape") == 1
+
+
 def test_a_shape_that_is_asked_of_the_linear_layer_itself():
     steps = f"s = Shape(a)  b = Flatten<axis=2>(a)  c = {BN}  y = Reshape(c, s)"
     assert_fuses(linear_then(steps, "N,T,4", x="N,T,6"), ["MatMul", "Add"], x=(2, 5, 6))

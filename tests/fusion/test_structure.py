@@ -14,7 +14,7 @@ from repvgg_onnx.census import census
 from repvgg_onnx.zoo import architecture, build, export, perturb_statistics
 from repvgg_onnx.zoo.catalog import BLOCKS
 from tests.backend.networks import light
-from tests.models import assert_same_outputs, attributes_of, fill, weights_of
+from tests.models import assert_same_outputs, assert_settled, attributes_of, fill, weights_of
 from tests.models import build as build_model
 
 DEEP = 1e-5  # normalized error of a dozen layers
@@ -154,6 +154,11 @@ def test_every_fold_pays_for_itself(name):
         before, after = region.cost_before, region.cost_after
         assert after.total < before.total
         assert after.macs - before.macs < before.bytes - after.bytes
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in BLOCKS])
+def test_every_block_is_final_once_fused(name):
+    assert_settled(fused_block(name)[1])
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in BLOCKS])

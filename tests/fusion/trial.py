@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from repvgg_onnx import Fusion, fuse
-from tests.models import assert_settled
+from tests.models import assert_explained, assert_settled
 from tests.oracle import error, run
 
 Feeds = dict[str, np.ndarray]
@@ -26,6 +26,7 @@ def assert_holds(model: onnx.ModelProto, given: Feeds, *, twice: bool = True) ->
     before = model.SerializeToString(deterministic=True)
     fusion = fuse(model)
     assert model.SerializeToString(deterministic=True) == before, "the input was changed"
+    assert_explained(fusion)
     unchanged = fusion.model is model
     assert unchanged == (not fusion.regions), "another object without a fold, or the same with one"
     if unchanged:

@@ -6,7 +6,6 @@ import pytest
 from onnx import TensorProto
 
 from repvgg_onnx import ModelError, fuse, load_model
-from repvgg_onnx.fusion.walk import MOST_READINGS, MOST_SUMS
 from repvgg_onnx.graph import evaluate, limits
 from repvgg_onnx.graph.storage import fields
 from repvgg_onnx.graph.storage.fields import check_fields
@@ -35,19 +34,19 @@ def ladder(step: str) -> onnx.ModelProto:
     ],
     ids=["fibonacci", "doubling", "branches"],
 )
-def test_sums_of_sums_end_in_a_model_and_in_a_reason(step):
+def test_sums_of_sums_are_one_node(step):
     model = ladder(step)
     fusion = fuse(model)
-    assert "too-large" in {refusal.code for refusal in fusion.refusals} or len(fusion.regions) == 1
+    assert len(fusion.regions) == 1
     assert_same_outputs(model, fusion.model, tolerance=1e-5)  # a hundred sums round more than a block does
 
 
 def test_as_many_branches_as_any_network_has_are_one_node():
-    count = MOST_SUMS // 2
+    count = 50
     steps = [f"c{i} = Conv(x, p) t{i} = Add(t{i - 1}, c{i})" for i in range(1, count)]
     model = build(BOTH.format(" ".join([*steps, f"y = Identity(t{count - 1})"])), w=(4, 4, 3, 3), p=(4, 4, 1, 1))
     (region,) = fuse(model).regions
-    assert len(region.members) > count > MOST_READINGS
+    assert len(region.members) > count
 
 
 @pytest.mark.parametrize("size", [1, 2, 2**62])

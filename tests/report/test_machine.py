@@ -18,9 +18,12 @@ def test_the_report_has_its_version_first_and_its_keys_in_one_order():
         "verdict",
         "min_speedup",
         "max_foldable",
+        "overridable",
         "remedy",
         "notes",
+        "remarks",
         "baseline",
+        "sizes",
         "before",
         "after",
         "regions",
@@ -155,6 +158,7 @@ def test_parity_alone_is_as_in_the_whole():
     assert json.loads(parity_json("9.8.7", parity())) == {
         "schema_version": 1,
         "tool_version": "9.8.7",
+        "sizes": None,
         "parity": whole["parity"],
         "bisection": None,
     }

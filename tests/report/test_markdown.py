@@ -69,6 +69,11 @@ def test_a_model_that_passes_has_its_figures():
     assert "No element takes more than 2.0% of its a-priori bound" in text
 
 
+def test_what_speaks_against_a_latency_stands_below_it():
+    assert "\nNoisy: the load is high: wait\n" in markdown_report(run_of(fused(warnings=("the load is high: wait",))))
+    assert "Noisy" not in markdown_report(run_of(fused()))
+
+
 def test_two_models_that_differ():
     text = markdown_report(run_of(subject=Verification("a.onnx", "b.onnx", wrong_shape(), bisection())))
 

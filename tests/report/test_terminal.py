@@ -170,3 +170,11 @@ def test_names_from_the_model_cannot_steer_the_terminal():
 
     assert "\x1b" not in text
     assert "\x07" not in text
+
+
+def test_why_weights_grow_stands_below_the_table():
+    remark = "the weights grow from 64 bytes to 144 bytes: 1 kernel that other nodes read as well"
+
+    lines = rendered(fuse_report(report(remarks=(remark,))), width=100).splitlines()
+
+    assert remark in lines

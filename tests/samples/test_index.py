@@ -25,6 +25,7 @@ RUN_BY = {
     "benchmarks/large_model.py": "samples/test_index.py::test_a_model_with_a_side_file_is_made_and_fused",
     "benchmarks/peers.py": "samples/test_peers.py::test_the_command_writes_its_table",
     "benchmarks/repvgg_latency.py": "exports/test_samples.py::test_the_latency_benchmark_measures_three_forms",
+    "benchmarks/scaling.py": "samples/test_index.py::test_how_time_grows_is_one_row_a_kind_of_graph",
     "benchmarks/tool_speed.py": "samples/test_index.py::test_the_speed_of_the_tool_is_one_row_a_model",
     "ci/github/action.yml": "samples/test_ci.py::test_the_action_fails_where_a_model_can_be_folded",
     "ci/gitlab/.gitlab-ci.yml": "samples/test_ci.py::test_the_gitlab_job_leaves_its_reports",
@@ -120,3 +121,10 @@ def test_the_speed_of_the_tool_is_one_row_a_model() -> None:
 
     assert done.returncode in (0, 1), done.stderr  # times are no matter of a test
     assert re.search(r"^ repvgg-plain", done.stdout, re.MULTILINE)
+
+
+def test_how_time_grows_is_one_row_a_kind_of_graph() -> None:
+    done = benchmark("scaling.py", "--kinds", "diamonds", "--steps", "2", "--rounds", "1")
+
+    assert done.returncode in (0, 1), done.stderr  # times are no matter of a test
+    assert re.search(r"^ diamonds +80, 160 +\d\.\d\d, \d+\.\d\d +-?\d\.\d\d +2 s", done.stdout, re.MULTILINE)

@@ -21,6 +21,7 @@ import pytest
 
 from repvgg_onnx import fuse, save_model
 from tests.cli.models import BLOCK, filled, perturbed
+from tests.processes import interruptible
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SERVE, CLIENT = SAMPLES / "serve" / "serve.py", SAMPLES / "serve" / "client.py"
@@ -33,7 +34,7 @@ NPY = "application/x-npy"
 def serving(model: Path) -> Iterator[str]:
     """The address of a server of the model, which is stopped with the block."""
     command = [sys.executable, str(SERVE), str(model), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with interruptible(command, text=True) as process:
         try:
             yield first_line(process).split()[-1]
         finally:

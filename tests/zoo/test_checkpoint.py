@@ -73,6 +73,8 @@ def test_files_that_are_no_checkpoints(tmp_path: Path) -> None:
     assert "not a torch checkpoint" in refusal(path)
     path.write_text("these are not the weights you are looking for")
     assert "not a torch checkpoint" in refusal(path)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+    assert "run 'git lfs pull'" in refusal(path)
 
 
 def test_a_truncated_checkpoint(trained: Any, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ ENOUGH_LEGS = 6
 """Legs that do if every interval is narrow by then.
 
 From here on the intervals are looked at after every leg. What decides is their width alone, never where they lie, so
-that stopping favours no verdict. Legs that happen to be alike end a race early, which could make intervals too narrow:
-in 400 simulated races whose legs differ by 0.3 to 2 % the interval held the true ratio as often as after twenty legs.
+that stopping favours no verdict. Legs that happen to be alike end a race early, which could make intervals too narrow;
+in 300 simulated races each, whose legs differ by 0.4, 0.7 and 1 % and pairs by 3 %, the interval held the true ratio in
+299 or more, and in all after twenty legs.
 
 Source: Chow and Robbins, On the Asymptotic Theory of Fixed-Width Sequential Confidence Intervals for the Mean (1965).
 """

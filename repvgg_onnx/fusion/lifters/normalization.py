@@ -14,8 +14,8 @@ BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial",
 @lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True)
 def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
-    _require_inference(node)
     value = the_value(operands)
+    _require_inference(node, value)
     if value.axis_meaning(1) != 1:
         raise LiftError("layout", "BatchNormalization reads axis 1 as channels, and the value has them elsewhere")
     gain, offset, magnitude = gain_and_offset(node)
@@ -41,7 +41,7 @@ def gain_and_offset(node: NodeView) -> tuple[Array, Array, Array]:
     return gain, beta - mean * gain, np.abs(beta) + np.abs(mean * gain)
 
 
-def _require_inference(node: NodeView) -> None:
+def _require_inference(node: NodeView, value: Value) -> None:
     if node.graph.opset < 7:
         raise LiftError(
             "old-batch-norm",
@@ -53,5 +53,5 @@ def _require_inference(node: NodeView) -> None:
             "BatchNormalization runs in training mode; export again from model.eval(), "
             "with training=TrainingMode.EVAL or PRESERVE",
         )
-    if not node.attributes.get("spatial", 1):
+    if not node.attributes.get("spatial", 1) and value.rank > 2:  # without positions, both meanings are one
         raise LiftError("not-per-channel", "BatchNormalization with spatial=0 has one statistic per position")

@@ -20,7 +20,5 @@ QUANTIZED = (
 
 @lifter(*QUANTIZED, values=[0], weighs=True, attributes=None)
 def refuse_quantized(node: NodeView, operands: Operands, frame: Frame) -> NoReturn:
-    """Refuses with the advice to fuse first."""
-    raise LiftError(
-        "quantized", f"{node.op_type} rounds to integers; fuse the floating-point model before quantizing it"
-    )
+    """Refuses: what is rounded to integers is not affine."""
+    raise LiftError("quantized", f"{node.op_type} rounds to integers, and a fold through it would change the roundings")

@@ -130,7 +130,7 @@ def _stepped(node: NodeView, value: Value, frame: Frame, axes: tuple[int, ...], 
 
 def _step(node: NodeView, shape: tuple[int, ...] | str | None, *, names_channels: bool) -> Step:
     attributes = tuple(sorted(each.SerializeToString(deterministic=True) for each in node.proto.attribute))
-    return Step(node.op_type, attributes, shape if node.has_input(1) else None, names_channels, node.proto)
+    return Step(node.op_type, attributes, shape if node.has_input(1) else None, names_channels, node.index, node.proto)
 
 
 def _target(node: NodeView) -> tuple[int, ...] | None:

@@ -18,6 +18,7 @@ import onnx
 
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.storage.tensors import is_external, needed_bytes, stored_fields
+from repvgg_onnx.pointers import POINTER, is_pointer_file
 
 REPEATS = 4  # how often the same bytes may be named on average, so that a small file cannot stand for a huge model
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -162,6 +163,8 @@ def _status(tensor: onnx.TensorProto, path: Path) -> os.stat_result:
         raise _problem(tensor, f"needs the side file {path.name!r}: {getattr(error, 'strerror', error)}") from error
     if not stat.S_ISREG(status.st_mode):
         raise _problem(tensor, f"needs the side file {path.name!r}, which is not a regular file")
+    if is_pointer_file(path):
+        raise _problem(tensor, f"needs the file {path.name!r}, which {POINTER}")
     return status
 
 

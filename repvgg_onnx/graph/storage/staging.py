@@ -18,6 +18,7 @@ from typing import BinaryIO
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.storage.locks import is_abandoned, locked
 from repvgg_onnx.graph.storage.sides import remove_unused_sides
+from repvgg_onnx.graph.watch import leaving
 
 SUFFIX = ".repvgg-onnx.tmp"
 """What the names of private folders end in."""
@@ -135,6 +136,7 @@ def private_folder(parent: Path, name: str) -> Iterator[Path]:
             _remove_abandoned(parent, _prefix(name))
             folder = Path(tempfile.mkdtemp(SUFFIX, _prefix(name), parent))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(leaving(folder))
             stack.enter_context(locked(folder))
         yield folder
 

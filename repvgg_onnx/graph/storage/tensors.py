@@ -31,6 +31,11 @@ def needed_bytes(tensor: onnx.TensorProto) -> int:
     return -(-_count(tensor) * _bits(tensor) // 8)
 
 
+def stored_bytes(tensor: onnx.TensorProto) -> int:
+    """Bytes of the tensor's elements, as ``needed_bytes`` counts them; 0 for text, which has no fixed width."""
+    return 0 if tensor.data_type == STRING or not math.prod(tensor.dims) else needed_bytes(tensor)
+
+
 def check_content(tensor: onnx.TensorProto) -> None:
     """Makes sure that a tensor which lives in the model holds exactly what its shape and type ask for.
 

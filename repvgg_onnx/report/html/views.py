@@ -54,7 +54,7 @@ def _noisy(report: FuseReport) -> Iterator[str]:
 def _remedies(outcome: Outcome) -> Iterator[str]:
     """What to run where a check failed."""
     if outcome.error and outcome.report is not None and outcome.report.verdict is Verdict.FOLDABLE:
-        yield f"{remedy(outcome.report).capitalize()}"
+        yield f"What mends it: {remedy(outcome.report)}"
 
 
 def _cards(report: FuseReport) -> Iterator[Card]:
@@ -68,7 +68,7 @@ def _cards(report: FuseReport) -> Iterator[Card]:
     if report.parity:
         tolerance = max((output.tolerance for output in report.parity.outputs), default=0.0)
         yield Card("Worst error", f"{report.parity.error:.1e}", f"{tolerance:.0e} allowed")
-    yield Card("Nodes", _change(f"{before.census.nodes:,}", f"{after.census.nodes:,}"))
+    yield Card("Nodes", _change(*(f"{sum(model.running.values()):,}" for model in (before, after))))
     yield Card("Parameters", _change(count(before.census.parameters), count(after.census.parameters)))
     if before.profile and after.profile:
         peaks = [size(profile.peak_activation_bytes) for profile in (before.profile, after.profile)]
@@ -95,11 +95,9 @@ def _charts(report: FuseReport) -> Iterator[Chart]:
     if report.latency:
         samples = {"before": report.latency.before.samples_ns, "after": report.latency.after.samples_ns}
         yield Chart("Latency", report.latency.sentence, latency_chart(samples))
-    kinds = len({*report.before.census.nodes_by_op, *report.after.census.nodes_by_op})
+    kinds = len({*report.before.running, *report.after.running})
     left_out = f"The {OPERATORS} most frequent of {kinds} operators." if kinds > OPERATORS else ""
-    yield Chart(
-        "Operators", left_out, operators_chart(report.before.census.nodes_by_op, report.after.census.nodes_by_op)
-    )
+    yield Chart("Operators", left_out, operators_chart(report.before.running, report.after.running))
     if report.before.profile and report.after.profile:
         note = "Bytes of all activations that exist while a node runs."
         yield Chart(
@@ -142,7 +140,7 @@ def _tables(report: FuseReport, run: Run) -> Iterator[Table]:
 def _figures(report: FuseReport) -> Iterator[tuple[str, str, str]]:
     """Rows of the table of changes."""
     before, after = report.before, report.after
-    yield "nodes", f"{before.census.nodes:,}", f"{after.census.nodes:,}"
+    yield "nodes", f"{sum(before.running.values()):,}", f"{sum(after.running.values()):,}"
     yield "parameters", f"{before.census.parameters:,}", f"{after.census.parameters:,}"
     if before.size_bytes is not None and after.size_bytes is not None:
         yield "file size", size(before.size_bytes), size(after.size_bytes)

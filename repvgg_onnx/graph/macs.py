@@ -1,49 +1,48 @@
-"""Multiply-adds of the operators that multiply by a kernel or a matrix."""
+"""What an operator multiplies: one table, by which folds are chosen and models are counted.
+
+Counted are products with a kernel or a matrix. What is none (element-wise operators, biases, normalization, pooling,
+reductions, resizing) counts as nothing, as in the RepVGG paper; what it costs is what it moves.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnx
-from onnx import helper
 
 Shape: TypeAlias = tuple[int, ...]
 Counter: TypeAlias = Callable[[Mapping[str, Any], Sequence[Shape], Shape], int]
 
 
-def multiply_adds(node: onnx.NodeProto, inputs: Sequence[Shape], output: Shape) -> int:
+def multiply_adds(op_type: str, attributes: Mapping[str, Any], inputs: Sequence[Shape], output: Shape) -> int:
     """Multiply-adds of a node of ONNX's own domain; 0 for an operator without products.
 
     Args:
-        node: not changed.
+        op_type: the operator.
+        attributes: by name, as ``onnx.helper.get_attribute_value`` gives them.
         inputs: shape of each input; of one that is left out, any.
         output: shape of the first output that is there.
 
     Raises:
         IndexError, ValueError: the shapes do not fit the operator.
     """
-    counter = _COUNTERS.get(node.op_type)
-    return counter(_attributes(node), inputs, output) if counter else 0
+    counter = _COUNTERS.get(op_type)
+    return counter(attributes, inputs, output) if counter else 0
 
 
-def winograd_multiplications(node: onnx.NodeProto, inputs: Sequence[Shape], macs: int) -> int:
+def winograd_multiplications(op_type: str, attributes: Mapping[str, Any], inputs: Sequence[Shape], macs: int) -> int:
     """Multiplications of a node where 3x3 convolutions of stride 1 and dilation 1 run by F(2x2, 3x3).
 
     Args:
-        node: not changed.
+        op_type: the operator.
+        attributes: by name.
         inputs: shape of each input.
         macs: its multiply-adds.
     """
-    if node.op_type not in _KERNEL_INPUT or inputs[_KERNEL_INPUT[node.op_type]][2:] != (3, 3):
+    if op_type not in _KERNEL_INPUT or inputs[_KERNEL_INPUT[op_type]][2:] != (3, 3):
         return macs
-    attributes = _attributes(node)
     steps = (*attributes.get("strides", ()), *attributes.get("dilations", ()))
     return macs * 4 // 9 if set(steps) <= {1} else macs
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _conv(kernel_input: int) -> Counter:

@@ -44,7 +44,7 @@ def _demands(node: NodeView) -> list[tuple[str, Shape]]:
         size = dims[0]
     elif node.op_type == "Gemm" and rank == 2 and not node.attributes.get("transA", 0):
         size = dims[1 if node.attributes.get("transB", 0) else 0]
-    elif node.op_type == "BatchNormalization" and rank == 1 and known is not None and node.attributes.get("spatial", 1):
+    elif node.op_type == "BatchNormalization" and rank == 1 and known is not None:
         size, rank = dims[0], len(known)
     return [] if size is None or rank < 2 else [(node.inputs[0], _at(1, size, rank))]
 
