@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from repvgg_onnx import Fusion, Region, fuse
+from repvgg_onnx import Region, fuse
 
 BY = 1e-3
 """How far weights are moved, of their largest magnitude."""
@@ -64,15 +64,15 @@ def swapped_input(model: onnx.ModelProto, region: Region) -> None:
 
 
 def lost_branch(original: onnx.ModelProto) -> Mutation:
-    """The node has the weights that it has where an Add of its region in ``original`` has lost its second operand."""
+    """The node has the weights of a region in which the first Add of ``original`` has lost its second operand."""
 
     def lose(model: onnx.ModelProto, region: Region) -> None:
         names = {member.name for member in region.members if member.op_type == "Add"}
         less = onnx.ModelProto()
         less.CopyFrom(original)
         adds = [node for node in less.graph.node if (node.name or node.output[0]) in names]
-        adds[-1].op_type = "Identity"
-        del adds[-1].input[1:]
+        adds[0].op_type = "Identity"
+        del adds[0].input[1:]
         fused = fuse(less).model
         other = next(node for node in fused.graph.node if region.sink in node.output)
         stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in fused.graph.initializer}
@@ -83,12 +83,6 @@ def lost_branch(original: onnx.ModelProto) -> Mutation:
             _replace(model, mine, lambda _, array=stored[theirs]: array)
 
     return lose
-
-
-def fusion_of(model: onnx.ModelProto) -> Fusion:
-    fusion = fuse(model)
-    assert fusion.regions
-    return fusion
 
 
 def _node(model: onnx.ModelProto, region: Region) -> onnx.NodeProto:

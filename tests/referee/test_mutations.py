@@ -24,6 +24,8 @@ QUICK = [
     ("small_mobileone", "bias_off"),
     ("small_detector", "kernel_off"),
 ]
+PIECEWISE = ("kernel_off", "bias_off", "wrong_stride", "lost_branch")
+ON_PIECES = list(itertools.product(SMALL, PIECEWISE))
 ROUNDING = 5e-7
 """Of outputs that differ by less, the ratio to the own noise is one of two maxima of a few roundings: luck."""
 
@@ -133,8 +135,11 @@ def test_the_region_with_a_fault_is_rolled_back_and_all_others_are_kept(cases, n
     assert_right(proof.parity)
 
 
-@pytest.mark.parametrize("fault", ["one_weight_off", "kernel_off", "bias_off", "wrong_stride", "lost_branch"])
-@pytest.mark.parametrize("name", [*SMALL, *slow(LARGE)])
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    # One weight of a wide layer, off by a thousandth, moves its results by less than their roundings may.
+    [*((name, "one_weight_off") for name in SMALL), *ON_PIECES, *slow(itertools.product(LARGE, PIECEWISE))],
+)
 def test_a_piece_with_a_fault_is_seen_on_its_own(cases, known, name, fault):
     case = cases(name)
     pieces = list(pieces_of(case.original, case.fusion, {}))
