@@ -138,7 +138,7 @@ def prove(
     if not fusion.regions:
         return Proof(fusion, (), ())
     conditions = Conditions(shapes, inputs, ranges, labels, seeds, provider, threads, custom_ops)
-    pieces = list(_pieces(flat, fusion, shapes or {}))
+    pieces = list(pieces_of(flat, fusion, shapes or {}))
     with loadable(flat) as content:
         ends = [end for piece in pieces for end in (piece.root, piece.sink)]
         run = _Trial(compiled, reference(flat, content, conditions, exposed=ends), tolerance, written or (lambda m: m))
@@ -179,7 +179,7 @@ class _Trial:
                 refused |= {region.sink: Refusal("check-failed", region.name, why) for region in guilty}
             failed += wrong
             fusion = self.compiled(refused=refused)
-            pieces = list(_pieces(flat, fusion, shapes))
+            pieces = list(pieces_of(flat, fusion, shapes))
 
     def _parity(self, fusion: Fusion, proven: Mapping[str, float] | None = None) -> Parity | None:
         """How the outputs compare; None where nothing is folded."""
@@ -219,14 +219,16 @@ def _of_whole(region: Region, parity: Parity) -> RegionParity:
 
 
 def _refusal(parity: RegionParity) -> Refusal:
-    if parity.error > parity.tolerance:
+    if math.isinf(parity.error):
+        why = "it cannot be run there, or its result has another shape, or NaN or infinity in other places"
+    elif parity.error > parity.tolerance:
         why = f"its error {parity.error:.1e} is above the tolerance {parity.tolerance:.1e}"
     else:
         why = f"an element's error is {parity.used:.1f} times its bound"
     return Refusal("check-failed", parity.name, f"the folded region was checked on {parity.feed}, and {why}")
 
 
-def _pieces(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterator[Piece]:
+def pieces_of(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterator[Piece]:
     """The regions of the main graph as models of their own."""
     if not fusion.regions:
         return

@@ -14,6 +14,9 @@ from repvgg_onnx.shapes import channels_last
 
 Style = Literal["normal", "border", "picture"]
 
+PIXEL = 255.0
+"""White of a picture of bytes."""
+
 _BORDER = 10.0  # magnitude of the border-stressing values on the border
 _INSIDE = 0.01  # and inside
 _LARGEST_INDEX = 9
@@ -32,7 +35,7 @@ def draw(
 
     Floating-point values are standard-normal, or uniform in the range that is given, rounded to the input's type.
     Integers of 32 and 64 bits are 0 to 9, so that they are plausible indices, narrower ones use their whole range,
-    and a range that is given includes both its ends.
+    and a range that is given includes both its ends. A picture of bytes uses all of them.
 
     Args:
         spec: the input.
@@ -50,6 +53,8 @@ def draw(
     dtype = dtype_of(spec)
     if dtype.name in FLOATS:
         return _floats(spec.name, dtype, shape, rng, bounds, style, white)
+    if style == "picture" and dtype.name == "uint8" and bounds is None:
+        return np.rint(PIXEL * _shares(shape, rng, style)).astype(dtype)
     if dtype.kind in "biu":
         low, high = _integer_bounds(spec.name, dtype, bounds)
         drawn_as = np.uint64 if dtype == np.uint64 else np.int64

@@ -17,7 +17,7 @@ from repvgg_onnx.checks.dataflow import Dataflow
 from repvgg_onnx.checks.exposure import in_batches, with_outputs
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.kinds import Kind
-from repvgg_onnx.checks.precision import FLOATS
+from repvgg_onnx.checks.precision import FLOATS, least_precise
 from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, PLAIN, SHIPPED, moved_by
 from repvgg_onnx.checks.session import Array, Session, loadable
 from repvgg_onnx.errors import CheckError, ModelError
@@ -118,7 +118,7 @@ def compare_inner(
         ModelError: onnxruntime cannot load the original, or a part of it.
     """
     flows = Dataflow(before.graph), Dataflow(after.graph)
-    run = _Run(before, after, *flows, feeds, conditions, tolerance, kinds, proven)
+    run = _Run(before, after, *flows, feeds, conditions, tolerance, kinds, proven, least_precise(before))
     ancestors = {name: run.common(name) for name in outputs}
     shared = [name for name in run.flow.producers if any(name in names for names in ancestors.values())]
     tensors = run.compare(shared)
@@ -145,6 +145,7 @@ class _Run:
     tolerance: float
     kinds: Mapping[str, Kind]
     proven: Mapping[str, float]
+    coarse: str | None
 
     def common(self, output: str) -> frozenset[str]:
         """Names that both models have for tensors before an output, and the output itself."""
@@ -185,7 +186,10 @@ class _Run:
         first, shipped = (self._open(ours, recorded[0][1], level) for level in (PLAIN, SHIPPED))
         worst: dict[str, InnerParity] = {}
         for (feed, values), actual in zip(recorded, results, strict=True):
-            own = [ours.run(shipped, values), *(ours.run(first, moved_by(values, seed, 1)) for seed in PATTERNS)]
+            own = [
+                ours.run(shipped, values),
+                *(ours.run(first, moved_by(values, seed, 1, self.coarse)) for seed in PATTERNS),
+            ]
             for name in names:
                 parity = self._judged(name, values[name], actual[name], [other[name] for other in own], feed.label)
                 if name not in worst or parity.error - parity.limit > worst[name].error - worst[name].limit:

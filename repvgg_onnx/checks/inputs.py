@@ -1,12 +1,12 @@
 """What the models are fed: signed and seeded values, values that stress borders, and the user's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from repvgg_onnx.checks.datasets import Dataset, InputsLike, LabelsLike, load_datasets, load_labels
-from repvgg_onnx.checks.drawing import Style, draw, dtype_of
+from repvgg_onnx.checks.drawing import PIXEL, Style, draw, dtype_of
 from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import Array, TensorSpec
@@ -75,8 +75,8 @@ def build_feeds(
     feeds = [Feed(f"normal, seed {seed}", _draw(specs, drawn_as, seed, ranges)) for seed in seeds]
     for seed in seeds[:1]:
         feeds.append(Feed(f"border, seed {seed}", _draw(specs, drawn_as, seed, ranges, style="border")))
-        if any(_is_floating(spec) for spec in specs.values()):
-            brightest = max((white or {}).values(), default=1.0)
+        brightest = max(_whites(specs, white or {}), default=None)
+        if brightest is not None:
             picture = _draw(specs, drawn_as, seed, ranges, style="picture", white=white)
             feeds.append(Feed(f"picture 0 to {brightest:g}, seed {seed}", picture))
     batches = [
@@ -119,8 +119,13 @@ def _draw(
     return {name: values[name] for name in specs}
 
 
-def _is_floating(spec: TensorSpec) -> bool:
-    return spec.dtype is not None and spec.dtype.name in FLOATS
+def _whites(specs: Specs, white: Mapping[str, float]) -> Iterator[float]:
+    """White of every input that a picture can be drawn for."""
+    for name, spec in specs.items():
+        if spec.dtype is not None and spec.dtype.name in FLOATS:
+            yield white.get(name, 1.0)
+        elif spec.dtype == np.uint8 and len(spec.shape) > 2:
+            yield PIXEL
 
 
 def _batches(specs: Specs, dataset: Dataset, bound: Bound, count: int, seed: int, ranges: Ranges) -> tuple[Feed, ...]:

@@ -24,7 +24,7 @@ from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PLAIN, SHIPPED, Referen
 from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, ProviderLike, Session, Source, loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.checks.verdicts import DecidedBy, OutputParity, Parity
-from repvgg_onnx.errors import CheckError, ModelError
+from repvgg_onnx.errors import CheckError, LoadError, ModelError, RunError
 
 __all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
 
@@ -79,7 +79,7 @@ def verify(
     Raises:
         CheckError: the models take different inputs, ``shapes``, ``inputs``, ``ranges`` or ``labels`` do not fit
             them, the provider is not available, the tolerance is negative, or ``before`` cannot be run on a feed.
-        ModelError: onnxruntime cannot load one of the models.
+        ModelError: onnxruntime cannot load one of the models; the second one at ORT_ENABLE_ALL alone is a failure.
     """
     require_tolerance(tolerance)
     conditions = Conditions(shapes, inputs, ranges, labels, seeds, provider, threads, custom_ops)
@@ -92,7 +92,9 @@ def verify(
 def judge(
     known: Reference, after: ModelLike, *, tolerance: float | None = None, proven: Mapping[str, float] | None = None
 ) -> Parity:
-    """Comparison of a model with one that has run already, as ``verify`` makes it; raises as that does.
+    """Comparison of a model with one that has run already, as ``verify`` makes it.
+
+    A model that onnxruntime cannot load is one that fails to run.
 
     Args:
         known: the original.
@@ -100,6 +102,9 @@ def judge(
         tolerance: as for ``verify``.
         proven: tensors that are known to be right, given those before them: sinks of regions, each with the error that
             the region has on its own.
+
+    Raises:
+        CheckError: the tolerance is negative, the original cannot be run, or no output fits the labels.
     """
     require_tolerance(tolerance)
     with loadable(after) as source:
@@ -152,7 +157,7 @@ class _Judge:
             expected = self.known.outputs(level)
             if level == PLAIN:
                 self.known.release()
-            after = opened.pop() if opened and level == PLAIN else self.known.conditions.open(self.source, level)
+            after = opened.pop() if opened and level == PLAIN else self._second(level)
             for index, values in enumerate(expected):
                 findings += self._compare_run(after, index, values, level)
             del after
@@ -173,15 +178,27 @@ class _Judge:
             tuple(self.remarks),
         )
 
-    def _compare_run(self, after: Session, index: int, expected: Mapping[str, Any], level: str) -> Iterator[_Finding]:
+    def _second(self, level: str) -> Session | str:
+        """The second model at a level, or why onnxruntime cannot load it there."""
+        try:
+            return self.known.conditions.open(self.source, level)
+        except LoadError as failure:
+            return str(failure)
+
+    def _compare_run(
+        self, after: Session | str, index: int, expected: Mapping[str, Any], level: str
+    ) -> Iterator[_Finding]:
         """Findings on every output that either model has, for one feed."""
         feed = self.known.feeds[index]
         missing = "the second model has no such output"
         actual: dict[str, Any] = {}
-        try:
-            actual = after.run(feed.values)
-        except CheckError as failure:
-            missing = f"the second model fails to run: {failure}"
+        if isinstance(after, str):
+            missing = f"the second model fails to run: {after}"
+        else:
+            try:
+                actual = after.run(feed.values)
+            except RunError as failure:
+                missing = f"the second model fails to run: {failure}"
         for name, value in expected.items():
             found = Comparison(math.inf, missing)
             if name in actual:

@@ -45,12 +45,17 @@ def tolerance_of(model: onnx.ModelProto) -> tuple[float, str]:
     Args:
         model: its tensors may have their data elsewhere.
     """
-    names = {_NAMES[type_] for type_ in _types(model) if type_ in _NAMES}
-    if not names:
+    name = least_precise(model)
+    if name is None:
         return 0.0, "0: the model holds no floating-point tensors"
-    name = max(names, key=UNIT_ROUNDOFF.__getitem__)
     limit = TOLERANCES[name]
     return limit, f"{limit:g}: {name} is the least precise type in the model; {_roundings(limit, name)}"
+
+
+def least_precise(model: onnx.ModelProto) -> str | None:
+    """The least precise floating-point type that the model holds anywhere, in numpy's words; None without any."""
+    names = {_NAMES[type_] for type_ in _types(model) if type_ in _NAMES}
+    return max(names, key=UNIT_ROUNDOFF.__getitem__, default=None)
 
 
 def _roundings(limit: float, name: str) -> str:

@@ -18,7 +18,7 @@ from repvgg_onnx.checks.exposure import parsed, with_outputs
 from repvgg_onnx.checks.inputs import Feed, Specs
 from repvgg_onnx.checks.kinds import Kind, kinds_of
 from repvgg_onnx.checks.pictures import whites_of
-from repvgg_onnx.checks.precision import FLOATS
+from repvgg_onnx.checks.precision import FLOATS, UNIT_ROUNDOFF, least_precise
 from repvgg_onnx.checks.session import Array, ModelLike, Session, Source, merged_inputs
 
 PLAIN, SHIPPED = "ORT_DISABLE_ALL", "ORT_ENABLE_ALL"
@@ -42,6 +42,7 @@ class Reference:
         conditions: what it is run with.
         feeds: what it is fed.
         kinds: what is known of its tensors from their operators.
+        coarse: the least precise floating-point type in it, whose units inputs are moved by; None without any.
     """
 
     model: ModelLike
@@ -49,6 +50,7 @@ class Reference:
     conditions: Conditions
     feeds: tuple[Feed, ...]
     kinds: Mapping[str, Kind]
+    coarse: str | None
     _own: frozenset[str]
     _exposed: frozenset[str]
     _plain: Session | None
@@ -136,7 +138,7 @@ class Reference:
         feed, still = self.feeds[index], self._outputs[level][index]
         worst = dict.fromkeys(still, 0.0)
         for seed in PATTERNS:
-            moved = session.run(moved_by(feed.values, seed, units), list(still))
+            moved = session.run(moved_by(feed.values, seed, units, self.coarse), list(still))
             worst = {name: max(worst[name], self.distance(name, still[name], moved[name])) for name in still}
         return worst
 
@@ -168,7 +170,7 @@ def reference(
     plain = conditions.open(with_outputs(source, sorted(inner)) if inner else source, PLAIN)
     folder = "" if isinstance(source, bytes) else os.path.dirname(source)
     feeds = conditions.feeds(merged_inputs(plain.inputs, *others), whites_of(proto, folder))
-    return Reference(model, source, conditions, feeds, kinds_of(proto.graph), own, inner, plain)
+    return Reference(model, source, conditions, feeds, kinds_of(proto.graph), least_precise(proto), own, inner, plain)
 
 
 def few(feeds: Sequence[Feed]) -> tuple[Feed, ...]:
@@ -179,18 +181,26 @@ def few(feeds: Sequence[Feed]) -> tuple[Feed, ...]:
     return tuple(sorts.values())
 
 
-def moved_by(values: Mapping[str, Array], seed: int, units: int) -> dict[str, Array]:
+def moved_by(values: Mapping[str, Array], seed: int, units: int, coarse: str | None = None) -> dict[str, Array]:
     """The values with every floating-point number moved by some units in the last place, up or down at random.
 
     Zeros stay, since what is next to zero is no rounding of it.
+
+    Args:
+        values: input name to array.
+        seed: of the signs.
+        units: how many.
+        coarse: a type whose units are taken for those that are more precise: where a model computes in float16, a unit
+            of float32 in its input is rounded away.
     """
     rng = np.random.default_rng(seed)
-    return {name: _moved_array(array, rng, units) for name, array in values.items()}
+    return {name: _moved_array(array, rng, units, coarse) for name, array in values.items()}
 
 
-def _moved_array(array: Array, rng: np.random.Generator, units: int) -> Array:
+def _moved_array(array: Array, rng: np.random.Generator, units: int, coarse: str | None) -> Array:
     if array.dtype.name not in FLOATS:
         return array
+    units *= max(int(UNIT_ROUNDOFF[coarse or array.dtype.name] / UNIT_ROUNDOFF[array.dtype.name]), 1)
     words = array.view(f"i{array.dtype.itemsize}")
     # The numbers of one sign are in the order of their words, so that a step of a word is a step of the number.
     steps = units * (2 * rng.integers(0, 2, array.shape, dtype=np.int8) - 1).astype(words.dtype)

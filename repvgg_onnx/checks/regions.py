@@ -18,6 +18,7 @@ from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
 from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, PLAIN, SHIPPED, Reference, few, moved_by
 from repvgg_onnx.checks.session import Array, ProviderLike, loadable, open_session
+from repvgg_onnx.errors import LoadError, RunError
 
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
 
@@ -53,7 +54,7 @@ class RegionParity:
     Attributes:
         name: of the node that stands for it.
         sink: tensor that was compared.
-        error: normalized error.
+        error: normalized error; infinite where it cannot be run, has another shape, or NaN in other places.
         bound: a-priori bound on the error, normalized alike; infinite where there is none.
         used: largest share of its bound that an element's error takes; 0 where there is no bound.
         tolerance: normalized error that passes whatever the noise.
@@ -86,7 +87,7 @@ def check_regions(known: Reference, pieces: Sequence[Piece]) -> tuple[RegionPari
 
     Raises:
         CheckError: the original cannot be run on a feed.
-        ModelError: onnxruntime cannot load a piece.
+        ModelError: onnxruntime cannot load the original, or a part of it.
     """
     feeds = few(known.feeds)
     tolerance, _ = tolerance_of(parsed(known.model))
@@ -107,10 +108,13 @@ def _compare(
     provider: ProviderLike,
     threads: int,
 ) -> RegionParity:
-    with loadable(piece.model) as source:
-        session = open_session(source, level=PLAIN, provider=provider, threads=threads)
-        read = list(session.inputs)  # the root, and inputs of the model that a shape inside is computed from
-        results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
+    try:
+        with loadable(piece.model) as source:
+            session = open_session(source, level=PLAIN, provider=provider, threads=threads)
+            read = list(session.inputs)  # the root, and inputs of the model that a shape inside is computed from
+            results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
+    except (LoadError, RunError):
+        return RegionParity(piece.name, piece.sink, math.inf, math.inf, 0.0, tolerance, recorded[0][0].label)
     bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], threads))
     worst: RegionParity | None = None
     for (feed, values), result, bound in zip(recorded, results, bounds, strict=True):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from repvgg_onnx.census import Profile
 from repvgg_onnx.checks.agreement import Agreement
 from repvgg_onnx.checks.bisection import Bisection, TensorParity
+from repvgg_onnx.checks.inner import InnerParity
 from repvgg_onnx.checks.latency import Latencies, Latency, ModelLatency
 from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.checks.regions import RegionParity
@@ -149,11 +150,14 @@ def _parity(parity: Parity) -> dict[str, Any]:
     return {
         "passed": parity.passed,
         "error": _finite(parity.error),
+        "noise": _finite(parity.noise),
         "tolerance_reason": parity.tolerance_reason,
         "feeds": parity.feeds,
         "levels": parity.levels,
         "outputs": [_output(output) for output in parity.outputs],
         "agreements": [_agreement(agreement) for agreement in parity.agreements],
+        "inner": [_inner(tensor) for tensor in parity.inner],
+        "remarks": parity.remarks,
     }
 
 
@@ -165,7 +169,14 @@ def _region_parity(parity: RegionParity) -> dict[str, Any]:
 
 def _output(output: OutputParity) -> dict[str, Any]:
     """The comparison of one output."""
-    return asdict(output) | {"error": _finite(output.error), "noise": _finite(output.noise)}
+    finite = {key: _finite(getattr(output, key)) for key in ("error", "noise")}
+    return asdict(output) | finite | {"remark": output.remark}
+
+
+def _inner(tensor: InnerParity) -> dict[str, Any]:
+    """The comparison of one tensor inside, from the original's values before it."""
+    finite = {key: _finite(getattr(tensor, key)) for key in ("error", "noise", "limit")}
+    return asdict(tensor) | finite | {"passed": tensor.passed}
 
 
 def _agreement(agreement: Agreement) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.report.cases import cases, headline
 from repvgg_onnx.report.groups import group_refusals, group_regions
 from repvgg_onnx.report.latency import BenchReport, letter
@@ -10,7 +11,7 @@ from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import command as remedy_command
 from repvgg_onnx.report.run import Run, Verification
 from repvgg_onnx.report.summary import figures, verdict_of
-from repvgg_onnx.report.terminal import difference
+from repvgg_onnx.report.terminal import decisions_of, difference, errors, remarks_of
 from repvgg_onnx.report.units import duration, plural, printable
 
 ROWS = 50
@@ -73,6 +74,9 @@ def _regions(report: FuseReport) -> Iterator[str]:
 
 def _worst(report: FuseReport) -> Iterator[str]:
     """The region with the largest error, the ones that were left, and the latency with its conditions and doubts."""
+    if report.parity:
+        yield from (f"Outputs: {errors(report.parity)}.", "")
+        yield from _parity(report.parity)
     if report.region_parities:
         worst = max(report.region_parities, key=lambda parity: parity.error)
         used = max(parity.used for parity in report.region_parities)
@@ -108,16 +112,23 @@ def _verification(verified: Verification) -> Iterator[str]:
         (
             code(output.name),
             f"{output.error:.2g}",
+            f"{output.noise:.2g}",
             f"{output.tolerance:.2g}",
-            "passed" if output.passed else escape(difference(output)),
+            f"passed by {output.decided_by}" if output.passed else escape(difference(output)),
         )
         for output in outputs
     ]
-    yield from _table(("output", "error", "tolerance", "verdict"), rows, right=(1, 2))
+    yield from _table(("output", "error", "own noise", "tolerance", "verdict"), rows, right=(1, 2, 3))
     conditions = f"{plural(len(parity.feeds), 'feed')} at {' and '.join(parity.levels)}"
     yield from (f"{escape(conditions)}; tolerance: {escape(parity.tolerance_reason)}", "")
+    yield from _parity(parity)
     for tensor in verified.bisection.origins if verified.bisection else ():
         yield from (f"They begin to differ in {code(tensor.name)}, computed by {code(tensor.node)}.", "")
+
+
+def _parity(parity: Parity) -> Iterator[str]:
+    """What decided, and what the inputs do not determine."""
+    yield from (line for said in (*decisions_of(parity), *remarks_of(parity)) for line in (f"{escape(said)}.", ""))
 
 
 def _bench(report: BenchReport) -> Iterator[str]:

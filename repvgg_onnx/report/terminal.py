@@ -10,6 +10,7 @@ from rich.text import Text
 from repvgg_onnx.checks.agreement import Agreement
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
+from repvgg_onnx.checks.reference import OF_NOISE
 from repvgg_onnx.report.census import census_section, condition_lines, layer_section, profile_rows
 from repvgg_onnx.report.findings import (
     advice_lines,
@@ -21,13 +22,13 @@ from repvgg_onnx.report.findings import (
     size_lines,
     title,
 )
-from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, dim, noisy_lines, section
+from repvgg_onnx.report.layout import BAD, GOOD, HEAD, ROWS_SHOWN, WARNING, dim, noisy_lines, section
 from repvgg_onnx.report.model import FuseReport, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.summary import achieved
 from repvgg_onnx.report.target import target_lines
 from repvgg_onnx.report.tuning import gate_line, tuning_lines
-from repvgg_onnx.report.units import count, duration, plural, printable, share, size
+from repvgg_onnx.report.units import count, duration, names, plural, printable, share, size
 
 
 def fuse_report(report: FuseReport, *, every: bool = False) -> Group:
@@ -62,18 +63,53 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
 
 
 def parity_report(parity: Parity) -> Group:
-    """The comparison of two models: the verdict, every output that differs, and how classes compare."""
+    """The comparison of two models: the verdict, what decided, every output that differs, and how classes compare."""
     word, style = ("same outputs", GOOD) if parity.passed else ("different outputs", BAD)
     conditions = f"{plural(len(parity.feeds), 'feed')} at {' and '.join(parity.levels)}"
-    verdict = Text.assemble((word, style), f": worst error {parity.error:.2g} on {conditions}")
+    verdict = Text.assemble((word, style), f": {errors(parity)}, on {conditions}")
     failed = [_failed_output(output) for output in parity.outputs if not output.passed]
+    remarks = [Text(_capitalized(sentence), style=WARNING) for sentence in remarks_of(parity)]
     classes = [_agreement(agreement) for agreement in parity.agreements]
     return Group(
         verdict,
         dim(f"tolerance: {parity.tolerance_reason}"),
+        *(dim(sentence) for sentence in decisions_of(parity)),
         *_shortened(failed, "output"),
+        *_shortened(remarks, "remark"),
         *_shortened(classes, "output"),
     )
+
+
+def errors(parity: Parity) -> str:
+    """The worst error of a comparison, beside the original's own noise."""
+    return f"worst error {parity.error:.2g}, the network's own noise {parity.noise:.2g}"
+
+
+def decisions_of(parity: Parity) -> Iterator[str]:
+    """What decided where that is not the tolerance, what errors were measured against, and what was compared inside."""
+    by_noise = [output for output in parity.outputs if output.passed and output.decided_by == "noise"]
+    by_inner = [output for output in parity.outputs if output.decided_by == "inner tensors"]
+    ranged = [output for output in parity.outputs if output.range is not None]
+    if by_noise:
+        within = f"error within {OF_NOISE:g} times the network's own noise"
+        yield f"decided by noise, {within}: {names([output.name for output in by_noise])}"
+    if by_inner:
+        yield f"decided by tensors inside: {names([output.name for output in by_inner])}"
+    if ranged:
+        widths = " or ".join(f"{width:g}" for width in sorted({output.range for output in ranged if output.range}))
+        yield f"measured against the range of the values, {widths}: {names([output.name for output in ranged])}"
+    if parity.inner:
+        worst = max(parity.inner, key=lambda tensor: (not tensor.passed, tensor.error))
+        counted = plural(len(parity.inner), "tensor")
+        yield f"{counted} inside compared one by one: worst error {worst.error:.2g}, in {printable(worst.name)}"
+    failed = [tensor.name for tensor in parity.inner if not tensor.passed]
+    if failed:
+        yield f"tensors inside that differ: {names(failed)}"
+
+
+def remarks_of(parity: Parity) -> list[str]:
+    """What else is to be known of a comparison, in sentences: outputs that their inputs do not determine first."""
+    return [printable(said) for said in (*(output.remark for output in parity.outputs), *parity.remarks) if said]
 
 
 def parity_failure(parity: Parity) -> str:
@@ -83,7 +119,8 @@ def parity_failure(parity: Parity) -> str:
 
 def difference(output: OutputParity) -> str:
     """How an output differs, in words."""
-    how = printable(output.reason) or f"error {output.error:.2g} is above {output.tolerance:.2g}"
+    noise = f" and {OF_NOISE:g} times the network's own noise, {output.noise:.2g}" if output.noise > 0 else ""
+    how = printable(output.reason) or f"error {output.error:.2g} is above {output.tolerance:.2g}{noise}"
     return f"output {printable(output.name)}: {how}"
 
 
@@ -199,6 +236,10 @@ def _size_line(report: FuseReport) -> str:
     if report.before.size_bytes is not None:
         parts.append(size(report.before.size_bytes))
     return ", ".join(parts)
+
+
+def _capitalized(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _failed_output(output: OutputParity) -> Text:

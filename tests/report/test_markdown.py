@@ -78,12 +78,15 @@ def test_two_models_that_differ():
     text = markdown_report(run_of(subject=Verification("a.onnx", "b.onnx", wrong_shape(), bisection())))
 
     assert text.startswith("## ❌ Different outputs, worst error inf\n")
-    assert "| `y` | inf | 1e-05 | output y: the shape is (1, 2) instead of (1, 3) |" in text
+    assert "| `y` | inf | 1.9e-07 | 1e-05 | output y: the shape is (1, 2) instead of (1, 3) |" in text
     assert "They begin to differ in `t_1`, computed by `node_1`." in text
 
 
 def test_two_models_that_agree():
-    assert "| `y` | 2.4e-07 | 1e-05 | passed |" in markdown_report(run_of(subject=Verification("a", "b", parity())))
+    text = markdown_report(run_of(subject=Verification("a", "b", parity())))
+
+    assert "| output | error | own noise | tolerance | verdict |" in text
+    assert "| `y` | 2.4e-07 | 1.9e-07 | 1e-05 | passed by tolerance |" in text
 
 
 def test_names_are_text_and_nothing_else():

@@ -38,8 +38,8 @@ def test_the_whole_report_reads_well():
         "file size 36.41 MB 33.27 MB",
         "",
         "Parity",
-        "same outputs: worst error 2.4e-07 on 2 feeds at ORT_DISABLE_ALL and",
-        "ORT_ENABLE_ALL",
+        "same outputs: worst error 2.4e-07, the network's own noise 1.9e-07, on 2 feeds",
+        "at ORT_DISABLE_ALL and ORT_ENABLE_ALL",
         "tolerance: 1e-05: float32",
         "",
         "Latency",
@@ -97,9 +97,11 @@ def test_what_could_be_folded_is_not_said_to_be_written():
 def test_failed_outputs_are_named_with_where_they_were_seen():
     text = " ".join(squeezed(rendered(parity_report(parity(0.3)))))
 
-    assert "different outputs: worst error 0.3" in text
-    assert "output y: error 0.3 is above 1e-05, on normal, seed 1 at ORT_ENABLE_ALL" in text
-    assert parity_failure(parity(0.3)) == "output y: error 0.3 is above 1e-05"
+    assert "different outputs: worst error 0.3, the network's own noise 1.9e-07, on 2 feeds" in text
+    above = "output y: error 0.3 is above 1e-05 and 8 times the network's own noise, 1.9e-07"
+    assert f"{above}, on normal, seed 1 at ORT_ENABLE_ALL" in text
+    assert parity_failure(parity(0.3)) == above
+    assert parity_failure(parity(0.3, noise=0.0)) == "output y: error 0.3 is above 1e-05"
 
 
 def test_an_infinite_error_gives_its_reason():

@@ -14,6 +14,7 @@ from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.run import Rule, Run, Verification
 from repvgg_onnx.report.summary import verdict_of
+from repvgg_onnx.report.terminal import decisions_of, remarks_of
 from repvgg_onnx.report.units import count, duration, names, plural, printable, size
 
 
@@ -67,7 +68,8 @@ def _cards(report: FuseReport) -> Iterator[Card]:
         yield Card("Speedup", f"{report.latency.speedup:.2f}×", stated)
     if report.parity:
         tolerance = max((output.tolerance for output in report.parity.outputs), default=0.0)
-        yield Card("Worst error", f"{report.parity.error:.1e}", f"{tolerance:.0e} allowed")
+        allowed = f"{tolerance:.0e} allowed; the network's own noise is {report.parity.noise:.1e}"
+        yield Card("Worst error", f"{report.parity.error:.1e}", allowed)
     yield Card("Nodes", _change(*(f"{sum(model.running.values()):,}" for model in (before, after))))
     yield Card("Parameters", _change(count(before.census.parameters), count(after.census.parameters)))
     if before.profile and after.profile:
@@ -183,9 +185,11 @@ def _verification(verified: Verification) -> Part:
             Cell(printable(output.name), code=True),
             Cell(f"{output.dtype} {'×'.join(map(str, output.shape))}"),
             _scientific(output.error),
+            _scientific(output.noise),
             _scientific(output.tolerance),
+            Cell("–", 0.0) if output.range is None else Cell(f"{output.range:g}", output.range),
             Cell(f"{output.worst_feed}, {output.worst_level}"),
-            Cell("passed" if output.passed else printable(output.reason) or "differs"),
+            Cell(f"passed by {output.decided_by}" if output.passed else printable(output.reason) or "differs"),
         )
         for output in outputs
     ]
@@ -194,14 +198,31 @@ def _verification(verified: Verification) -> Part:
         title=f"{printable(verified.before)} and {printable(verified.after)}",
         tone="good" if parity.passed else "bad",
         verdict="same outputs" if parity.passed else "different outputs",
-        sentences=(f"tolerance: {parity.tolerance_reason}",),
+        sentences=(f"tolerance: {parity.tolerance_reason}", *decisions_of(parity), *remarks_of(parity)),
         cards=(
-            Card("Worst error", f"{parity.error:.1e}"),
+            Card("Worst error", f"{parity.error:.1e}", f"the network's own noise is {parity.noise:.1e}"),
             Card("Outputs", f"{len(outputs):,}"),
             Card("Feeds", f"{len(parity.feeds):,}", " and ".join(parity.levels)),
         ),
         tables=(
-            Table("Outputs", ("output", "type", "error", "tolerance", "worst on", "verdict"), tuple(rows)),
+            Table(
+                "Outputs",
+                ("output", "type", "error", "own noise", "tolerance", "range", "worst on", "verdict"),
+                tuple(rows),
+            ),
+            Table(
+                "Tensors inside that differ",
+                ("tensor", "error", "own noise", "limit", "feed"),
+                tuple(
+                    (
+                        Cell(printable(tensor.name), code=True),
+                        *map(_scientific, (tensor.error, tensor.noise, tensor.limit)),
+                        Cell(tensor.feed),
+                    )
+                    for tensor in parity.inner
+                    if not tensor.passed
+                ),
+            ),
             Table(
                 "Where they begin to differ",
                 ("tensor", "node", "error"),
