@@ -101,6 +101,7 @@ def test_failed_outputs_are_named_with_where_they_were_seen():
     above = "output y: error 0.3 is above 1e-05 and 8 times the network's own noise, 1.9e-07"
     assert f"{above}, on normal, seed 1 at ORT_ENABLE_ALL" in text
     assert parity_failure(parity(0.3)) == above
+    assert parity_failure(parity(0.3, noise=0.1)) == "output y: error 0.3 is above 1e-05"
     assert parity_failure(parity(0.3, noise=0.0)) == "output y: error 0.3 is above 1e-05"
 
 
