@@ -6,7 +6,7 @@ bias is not. It is a kernel and a field: the second convolution's view of the bi
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,49 @@ LARGEST = 2**24  # elements of a field, and of what it is computed from; a model
 class Field:
     """A term for each channel and position, computed when it is read.
 
+    Scaling and adding fields makes no deeper ones, so that a long chain of either can be read.
+
     Attributes:
         size: spatial size.
-        read: gives the term, c  *size.
-        read_majorant: gives what the term's rounding errors are proportional to, c  *size.
+        make: gives the term, c  *size.
+        make_majorant: gives what the term's rounding errors are proportional to, c  *size.
+        gain: what the term is scaled by, c; None for 1.
+        others: fields that are added to it, each without others of its own.
     """
 
     size: tuple[int, ...]
-    read: Callable[[], Array]
-    read_majorant: Callable[[], Array]
+    make: Callable[[], Array]
+    make_majorant: Callable[[], Array]
+    gain: Array | None = None
+    others: "tuple[Field, ...]" = ()
+
+    def read(self) -> Array:
+        """The term, c  *size."""
+        total: Array = self._times(self.make(), self.gain)
+        for other in self.others:
+            total = total + other.read()
+        return total
+
+    def read_majorant(self) -> Array:
+        """What the term's rounding errors are proportional to, c  *size."""
+        total: Array = self._times(self.make_majorant(), None if self.gain is None else np.abs(self.gain))
+        for other in self.others:
+            total = total + other.read_majorant()
+        return total
+
+    def scaled(self, factors: Array) -> "Field":
+        """The field times one gain per channel."""
+        gain = factors if self.gain is None else self.gain * factors
+        return replace(self, gain=gain, others=tuple(other.scaled(factors) for other in self.others))
+
+    def plus(self, *fields: "Field") -> "Field":
+        """The sum of fields of one size."""
+        alone = (replace(each, others=()) for each in fields)
+        inner = (other for each in fields for other in each.others)
+        return replace(self, others=(*self.others, *alone, *inner))
+
+    def _times(self, term: Array, gain: Array | None) -> Array:
+        return term if gain is None else term * gain.reshape(-1, *(1,) * len(self.size))
 
 
 def require_small(channels: int, size: Sequence[int]) -> None:

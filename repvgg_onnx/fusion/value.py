@@ -81,7 +81,7 @@ class Value:
     def scale(self, gain: ArrayLike) -> "Value":
         """The value times one gain per channel, or one for all."""
         factors = np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.channels,))
-        field = self._field_by(lambda term: term * factors.reshape(-1, *(1,) * (term.ndim - 1)))
+        field = None if self.field is None else self.field.scaled(factors)
         return replace(self, conv=self.conv.scale(factors), field=field)
 
     def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "Value":
@@ -242,7 +242,7 @@ def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     _require_one_order(values)
     conv = first.conv.add(*(value.conv for value in others), size=sizes)
     fields = [value.field for value in values if value.field is not None]
-    field = _sum_fields(fields) if fields else None
+    field = fields[0].plus(*fields[1:]) if fields else None
     return replace(first, conv=conv, terms=_joined(values), field=field)
 
 
@@ -254,14 +254,6 @@ def _joined(values: Sequence[Value]) -> tuple[str, ...]:
 
 def _shortened(words: str) -> str:
     return words if len(words) <= LONGEST_WORDS else "…"
-
-
-def _sum_fields(fields: Sequence[Field]) -> Field:
-    return Field(
-        fields[0].size,
-        lambda: np.sum([each.read() for each in fields], axis=0),
-        lambda: np.sum([each.read_majorant() for each in fields], axis=0),
-    )
 
 
 def stack_values(values: Sequence[Value], sizes: Size) -> Value:

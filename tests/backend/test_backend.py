@@ -26,7 +26,7 @@ WHOLE = ("densenet121", "inception_v2", "resnet50", "shufflenet")
 # Operators whose tests have an input of two axes or more of which they are an affine map with a kernel before or after.
 # The other lifters have tests of one axis only, or of constants that differ from position to position.
 FOLDED = {
-    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Div", "Dropout", "Gemm", "Identity", "MatMul"),
+    *("AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Div", "Dropout", "Gemm", "MatMul"),
     *("Mul", "Neg", "Split", "Transpose"),
 }
 

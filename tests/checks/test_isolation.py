@@ -142,9 +142,9 @@ def fake(taken_ns, log):
     ("seconds", "legs", "samples"),
     [
         (9.0, 6, 1),  # the fewest, although it takes longer
-        (30.0, 10, 1),  # as many as the time has room for
-        (9000.0, 10, 150),  # half of what was planned, since the interval is narrow
-        (10**6, 10, 250),  # never more samples in a leg
+        (30.0, 6, 1),  # fewer than the time has room for, since the interval is narrow
+        (9000.0, 6, 150),
+        (10**6, 6, 250),  # never more samples in a leg
     ],
 )
 def test_legs_start_every_model_in_random_order_until_enough_is_known(monkeypatch, seconds, legs, samples):

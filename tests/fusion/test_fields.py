@@ -1,5 +1,8 @@
 """A bias behind zero padding: a term that differs by position, or a plain bias again where the border is its own."""
 
+import inspect
+import sys
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -141,3 +144,21 @@ def test_what_overwrites_the_image_itself_is_refused():
     assert "not-affine" in {refusal.code for refusal in fusion.refusals}
     assert_same_outputs(model, fusion.model)
     assert ops(fusion.model).count("ScatterND") >= 1
+
+
+def test_a_chain_behind_a_field_may_be_longer_than_the_stack_is_deep():
+    steps = " ".join(f"t{i} = Mul(t{i - 1}, s)  " for i in range(1, 120))
+    text = f"""net (float[1,4,9,11] x) => (float[1,4,9,11] y) {{
+        a = Conv(x, p, t)  t0 = Conv<pads=[1,1,1,1]>(a, w)  {steps}  y = Add(t119, t0)
+    }}"""
+    model = build(text, p=(4, 4, 1, 1), w=(4, 4, 3, 3), t=(4,), s=np.full((4, 1, 1), 1.01, np.float32))
+    limit = sys.getrecursionlimit()
+    fuse(model)
+    sys.setrecursionlimit(len(inspect.stack()) + 150)
+    try:
+        fusion = fuse(model)
+    finally:
+        sys.setrecursionlimit(limit)
+
+    assert "field" in str(fusion.model.graph.node)
+    assert_same_outputs(model, fusion.model)

@@ -86,7 +86,7 @@ def benchmark(
     """Latencies of two models in one process under ORT_ENABLE_ALL, and what their ratio is.
 
     Both run in pairs, in random order within each, in up to twenty legs with fresh sessions and a warm-up; from six on
-    they end where the interval of the ratio is within 1 % of it. Six pairs are always run, the fewest that a 95 %
+    they end where the interval of the ratio is within 1.5 % of it. Six pairs are always run, the fewest that a 95 %
     interval of a median can rest on.
 
     Args:
