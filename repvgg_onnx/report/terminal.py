@@ -119,7 +119,8 @@ def parity_failure(parity: Parity) -> str:
 
 def difference(output: OutputParity) -> str:
     """How an output differs, in words."""
-    noise = f" and {OF_NOISE:g} times the network's own noise, {output.noise:.2g}" if output.noise > 0 else ""
+    loud = 0 < OF_NOISE * output.noise < output.error
+    noise = f" and {OF_NOISE:g} times the network's own noise, {output.noise:.2g}" if loud else ""
     how = printable(output.reason) or f"error {output.error:.2g} is above {output.tolerance:.2g}{noise}"
     return f"output {printable(output.name)}: {how}"
 

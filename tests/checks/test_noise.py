@@ -129,7 +129,12 @@ def test_an_error_of_many_times_the_noise_fails():
     assert f"error {output.error:.2g} is above" in output.difference
 
 
-def test_a_tolerance_that_is_asked_for_is_what_passes_whatever_the_noise():
+def test_a_tolerance_that_is_asked_for_decides_alone():
+    pair = off_by_units(0), off_by_units(3)
+    assert verify(*pair, inputs=NEAR_ONE, seeds=()).passed
+    output = only(verify(*pair, inputs=NEAR_ONE, seeds=(), tolerance=1e-5))
+    assert (output.passed, output.decided_by) == (False, "tolerance")
+    assert OF_NOISE * output.noise > output.error > 1e-5
     assert verify(off_by_units(0), off_by_units(40), inputs=NEAR_ONE, seeds=(), tolerance=0.1).passed
 
 

@@ -64,25 +64,37 @@ def swapped_input(model: onnx.ModelProto, region: Region) -> None:
 
 
 def lost_branch(original: onnx.ModelProto) -> Mutation:
-    """The node has the weights of a region in which the first Add of ``original`` has lost its second operand."""
+    """The node has the weights of a region in which the first Add of ``original`` has lost an operand.
+
+    The operand without which the window stays as large as it is: the node itself keeps its geometry.
+    """
 
     def lose(model: onnx.ModelProto, region: Region) -> None:
-        names = {member.name for member in region.members if member.op_type == "Add"}
-        less = onnx.ModelProto()
-        less.CopyFrom(original)
-        adds = [node for node in less.graph.node if (node.name or node.output[0]) in names]
-        adds[0].op_type = "Identity"
-        del adds[0].input[1:]
-        fused = fuse(less).model
-        other = next(node for node in fused.graph.node if region.sink in node.output)
-        stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in fused.graph.initializer}
-        node = _node(model, region)
-        shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-        for mine, theirs in zip(node.input[1:], other.input[1:], strict=True):
-            assert shapes[mine] == stored[theirs].shape
-            _replace(model, mine, lambda _, array=stored[theirs]: array)
+        node, mine = _node(model, region), _stored(model)
+        for kept in (0, 1):
+            fused = fuse(_with_one_operand(original, region, kept)).model
+            other, theirs = next(it for it in fused.graph.node if region.sink in it.output), _stored(fused)
+            pairs = list(zip(node.input[1:], other.input[1:], strict=True))
+            if all(mine[one].shape == theirs[two].shape for one, two in pairs):
+                for one, two in pairs:
+                    _replace(model, one, lambda _, array=theirs[two]: array)
+                return
+        raise AssertionError(f"{region.name} has another window without either operand")
 
     return lose
+
+
+def _with_one_operand(original: onnx.ModelProto, region: Region, kept: int) -> onnx.ModelProto:
+    names = {member.name for member in region.members if member.op_type == "Add"}
+    less = onnx.ModelProto.FromString(original.SerializeToString())
+    add = next(node for node in less.graph.node if (node.name or node.output[0]) in names)
+    add.op_type = "Identity"
+    add.input[:] = [add.input[kept]]
+    return less
+
+
+def _stored(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def _node(model: onnx.ModelProto, region: Region) -> onnx.NodeProto:

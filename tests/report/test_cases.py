@@ -71,7 +71,10 @@ def test_every_output_of_two_models_is_a_case():
 @pytest.mark.parametrize(
     ("run", "line"),
     [
-        (run_of(fused()), "3 regions folded, same outputs (error 2.4e-07), 1.14x faster (95% CI 1.12-1.16)"),
+        (
+            run_of(fused()),
+            "3 regions folded, same outputs (error 2.4e-07, own noise 1.9e-07), 1.14x faster (95% CI 1.12-1.16)",
+        ),
         (run_of(foldable()), "3 regions can be folded"),
         (run_of(foldable(error=None)), "3 regions to fold"),
         (run_of(foldable(error=None, regions=())), "nothing to fold"),

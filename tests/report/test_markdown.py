@@ -64,7 +64,9 @@ def test_the_summary_of_several_models():
 def test_a_model_that_passes_has_its_figures():
     text = markdown_report(run_of(fused()))
 
-    assert text.startswith("## ✅ 3 regions folded, same outputs (error 2.4e-07), 1.14x faster (95% CI 1.12-1.16)\n")
+    assert text.startswith(
+        "## ✅ 3 regions folded, same outputs (error 2.4e-07, own noise 1.9e-07), 1.14x faster (95% CI 1.12-1.16)\n"
+    )
     assert "Worst region: `sum_0/fused`, error 3e-07." in text
     assert "No element takes more than 2.0% of its a-priori bound" in text
 
