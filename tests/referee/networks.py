@@ -13,7 +13,7 @@ from repvgg_onnx.zoo.blocks.parts import conv_bn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "samples" / "benchmarks"))
 
-import networks
+import larger_networks
 
 
 class _Loud(nn.Module):
@@ -81,21 +81,21 @@ def small_repvgg() -> onnx.ModelProto:
 
 
 def small_mobileone() -> onnx.ModelProto:
-    net = networks.built(lambda: networks.mobileone((8, 16, 32), (1, 2), (0, 1), count=2, classes=10))
-    return networks.exported(net, (1, 3, 36, 44))
+    net = larger_networks.built(lambda: larger_networks.mobileone((8, 16, 32), (1, 2), (0, 1), count=2, classes=10))
+    return larger_networks.exported(net, (1, 3, 36, 44))
 
 
 def small_detector() -> onnx.ModelProto:
-    return networks.exported(networks.built(lambda: Detector((4, 6, 8), 5, 40.0)), (1, 3, 40, 56))
+    return larger_networks.exported(larger_networks.built(lambda: Detector((4, 6, 8), 5, 40.0)), (1, 3, 40, 56))
 
 
 def repvgg_a0() -> onnx.ModelProto:
-    return networks.exported(zoo.build("repvgg-a0"), (1, 3, 96, 128))
+    return larger_networks.exported(zoo.build("repvgg-a0"), (1, 3, 96, 128))
 
 
 def mobileone_s4() -> onnx.ModelProto:
-    return networks.exported(networks.mobileone_s4(), (1, 3, 96, 128))
+    return larger_networks.exported(larger_networks.mobileone_s4(), (1, 3, 96, 128))
 
 
 def detector() -> onnx.ModelProto:
-    return networks.exported(networks.built(lambda: Detector((8, 12, 16, 24), 6, 10.0)), (1, 3, 64, 96))
+    return larger_networks.exported(larger_networks.built(lambda: Detector((8, 12, 16, 24), 6, 10.0)), (1, 3, 64, 96))
