@@ -97,5 +97,9 @@ def mobileone_s4() -> onnx.ModelProto:
     return networks.exported(networks.mobileone_s4(), (1, 3, 96, 128))
 
 
+def unet() -> onnx.ModelProto:
+    return networks.exported(networks.unet_resnet18(), (1, 3, 64, 96))
+
+
 def detector() -> onnx.ModelProto:
     return networks.exported(networks.built(lambda: Detector((8, 12, 16, 24), 6, 10.0)), (1, 3, 64, 96))
