@@ -137,8 +137,11 @@ def region_parity_lines(report: FuseReport) -> Iterator[Text]:
         )
         used = max(parity.used for parity in report.region_parities)
         yield dim(f"no element takes more than {used:.1%} of its a-priori bound on rounding errors")
-    for parity in report.rolled_back:
-        yield Text(f"rolled back {printable(parity.name)}: error {parity.error:.2g} on {parity.feed}", style=BAD)
+    rolled_back = [
+        Text(f"rolled back {printable(parity.name)}: error {parity.error:.2g} on {parity.feed}", style=BAD)
+        for parity in report.rolled_back
+    ]
+    yield from _shortened(rolled_back, "region")
 
 
 def latency_report(latency: Latency) -> Group:
@@ -161,6 +164,8 @@ def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableTyp
         yield from map(dim, condition_lines(report.before.profile))
     if report.parity:
         yield from section("Parity", Group(parity_report(report.parity), *region_parity_lines(report)))
+    elif report.rolled_back:
+        yield from section("Parity", Group(*region_parity_lines(report)))
     if report.tuning:
         yield from section("Doubtful folds", Group(*tuning_lines(report.tuning)))
     if report.latency:

@@ -180,6 +180,21 @@ def test_a_tolerance_of_the_users_decides(run, block, wrong_fuse):
     assert run("fuse", block, "--tolerance", "0.5", "--no-bench").code == 0
 
 
+def test_where_nothing_can_be_kept_the_output_is_a_copy_and_strict_fails(run, block, tmp_path):
+    """No fold is so exact; every region is rolled back, and named."""
+    asked = ["--tolerance", "1e-30", "--no-bench"]
+
+    ran = run("fuse", block, *asked)
+
+    assert ran.code == 0
+    assert (tmp_path / "block.fused.onnx").read_bytes() == block.read_bytes()
+    assert "check-failed: all" in words(ran.out)
+    assert "a copy of the input" in words(ran.out)
+    (tmp_path / "block.fused.onnx").unlink()
+    assert run("fuse", block, *asked, "--strict").code == 1
+    assert files(tmp_path) == ["block.onnx"]
+
+
 def test_check_fails_on_what_can_be_folded_and_writes_nothing(run, block, tmp_path, checks):
     ran = run("fuse", block, "--check")
 

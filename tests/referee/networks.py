@@ -1,5 +1,6 @@
 """Networks that the referee has to judge: an easy one, a deep one, and one whose outputs are all noise."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -11,9 +12,19 @@ from torch.nn import functional
 from repvgg_onnx import zoo
 from repvgg_onnx.zoo.blocks.parts import conv_bn
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "samples" / "benchmarks"))
+SAMPLES = Path(__file__).parents[2] / "samples"
 
-import larger_networks
+
+def _loaded(path: Path):
+    """The module in a file, under a name of its own: another sample has a module of the same name."""
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+larger_networks = _loaded(SAMPLES / "benchmarks" / "larger_networks.py")
 
 
 class _Loud(nn.Module):
@@ -77,7 +88,7 @@ class Detector(nn.Module):
 
 def small_repvgg() -> onnx.ModelProto:
     """Trained, with strides, groups and identities."""
-    return onnx.load(Path(__file__).parents[2] / "samples" / "digits" / "digits.onnx")
+    return onnx.load(SAMPLES / "digits" / "digits.onnx")
 
 
 def small_mobileone() -> onnx.ModelProto:
@@ -95,6 +106,10 @@ def repvgg_a0() -> onnx.ModelProto:
 
 def mobileone_s4() -> onnx.ModelProto:
     return larger_networks.exported(larger_networks.mobileone_s4(), (1, 3, 96, 128))
+
+
+def unet() -> onnx.ModelProto:
+    return larger_networks.exported(larger_networks.unet_resnet18(), (1, 3, 64, 96))
 
 
 def detector() -> onnx.ModelProto:

@@ -92,6 +92,13 @@ def known(cases):
     return run
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("mobileone_s4", 14_951_248), ("unet_resnet18", 14_328_209)])
+def test_networks_of_the_benchmarks_have_the_size_of_the_published_ones(name, parameters):
+    with networks.torch.device("meta"):
+        net = getattr(networks.networks, name)()
+    assert sum(weights.numel() for weights in net.parameters()) == parameters
+
+
 def slow(values, quick=()):
     """What only the slow suite runs."""
     return [
@@ -107,7 +114,7 @@ def assert_right(parity: Parity) -> None:
         assert output.error < max(3 * output.noise, ROUNDING)
 
 
-@pytest.mark.parametrize("name", [*SMALL, *slow(LARGE)])
+@pytest.mark.parametrize("name", [*SMALL, *slow((*LARGE, "unet"))])
 def test_what_is_right_passes_and_is_as_near_as_the_network_is_to_itself(cases, name):
     proof = prove(cases(name).original)
     assert (proof.failed, len(proof.regions)) == ((), len(cases(name).fusion.regions))

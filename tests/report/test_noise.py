@@ -10,13 +10,14 @@ from repvgg_onnx.proof import prove
 from repvgg_onnx.report.html import html_report
 from repvgg_onnx.report.machine import parity_json
 from repvgg_onnx.report.markdown import markdown_report
+from repvgg_onnx.report.model import Verdict
 from repvgg_onnx.report.run import Verification
-from repvgg_onnx.report.terminal import parity_report
+from repvgg_onnx.report.terminal import fuse_report, parity_report
 from tests.checks.test_noise import chaos, regrouped
 from tests.checks.test_plain_types import strangers
 from tests.models import repvgg_block
 from tests.report.test_terminal import rendered, squeezed
-from tests.report.values import all_noise, fused, noisy, parity, run_of
+from tests.report.values import all_noise, fused, noisy, parity, region_parity, report, run_of
 
 UNDETERMINED = "hese inputs do not determine output 'y' to better than"
 
@@ -121,3 +122,13 @@ def test_results_of_the_new_kind_hold_pythons_own_types():
         assert list(strangers(found)) == []
     assert all(type(tensor.passed) is bool for tensor in decided_inside.inner)
     assert {type(number) for number in (decided_inside.noise, decided_inside.error)} == {float}
+
+
+def test_regions_that_were_rolled_back_are_named_also_where_nothing_is_left():
+    rolled_back = tuple(region_parity(index, error=0.3) for index in range(12))
+    nothing = report(regions=(), parity=None, latency=None, verdict=Verdict.NOTHING_TO_FOLD, rolled_back=rolled_back)
+    text = " ".join(squeezed(rendered(fuse_report(nothing))))
+    assert "Parity rolled back sum_0/fused: error 0.3 on normal, seed 1" in text
+    assert "sum_9/fused" in text
+    assert "sum_10/fused" not in text
+    assert "and 2 regions more" in text
