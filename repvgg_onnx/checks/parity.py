@@ -121,7 +121,6 @@ class _Finding:
     compared: Comparison
     index: int
     level: str
-    noise: float = 0.0
     agreement: Agreement | None = None
     absent: bool = False
 
@@ -156,7 +155,7 @@ class _Judge:
         for level in LEVELS:
             expected = self.known.outputs(level)
             if level == PLAIN:
-                self.known.release()
+                self.known.release(PLAIN)
             after = opened.pop() if opened and level == PLAIN else self._second(level)
             for index, values in enumerate(expected):
                 findings += self._compare_run(after, index, values, level)
@@ -164,9 +163,9 @@ class _Judge:
         agreements = self._agreements(findings)
         if self.known.conditions.labels is not None and not any(agreement.before.rows for agreement in agreements):
             raise CheckError("labels are given, but no output of the models holds a row of scores for each of them")
-        findings = [replace(found, noise=self.known.noise(found.index).get(found.name, 0.0)) for found in findings]
         names = dict.fromkeys(found.name for found in findings)
         outputs = [self._output([found for found in findings if found.name == name]) for name in names]
+        self.known.release(SHIPPED)
         inner = self._inner([output for output in outputs if output.passed and output.decided_by != "tolerance"])
         return Parity(
             tuple(self._confirmed(output, inner) for output in outputs),
@@ -221,7 +220,7 @@ class _Judge:
         if open_ and self.asked is not None:  # whoever names a tolerance wants no other excuse
             return self._parity(_worst(open_), passed=False)
         known = [found for found in open_ if not self._is_undetermined(found)]
-        failed = [found for found in known if math.isinf(found.error) or found.error > OF_NOISE * found.noise]
+        failed = [found for found in known if math.isinf(found.error) or found.error > OF_NOISE * self._noise(found)]
         if failed:
             return self._parity(_worst(failed), passed=False)
         if within or known:
@@ -248,10 +247,14 @@ class _Judge:
             self.known.feeds[found.index].label,
             found.level,
             found.compared.reason if reason is None else reason,
-            found.noise,
+            self._noise(found),
             self.known.scale(found.name) if found.dtype in FLOATS else None,
             decided_by,
         )
+
+    def _noise(self, found: _Finding) -> float:
+        """How far the original's output differs from itself on that feed."""
+        return self.known.noise(found.index).get(found.name, 0.0)
 
     def _tolerance(self, dtype: str) -> float:
         """Floating point has the model's tolerance; everything else is equal unless the user asks for less."""
@@ -278,8 +281,9 @@ class _Judge:
         jumps = self.known.jumps(found.name)
         if found.absent or (found.compared.unlike and not jumps):
             return False
-        if found.noise > max(LOUD, self.tolerance):
-            return math.isinf(found.noise) or not math.isinf(found.error)
+        noise = self._noise(found)
+        if noise > max(LOUD, self.tolerance):
+            return math.isinf(noise) or not math.isinf(found.error)
         if not jumps:
             return False
         moved = self.known.noise_of_moves(found.index, int(OF_NOISE)).get(found.name, 0.0)
@@ -322,5 +326,5 @@ class _Judge:
 
 
 def _worst(findings: Sequence[_Finding]) -> _Finding:
-    """The one with the largest error, of alike ones that with the least noise."""
-    return max(findings, key=lambda found: (found.error, -found.noise))
+    """The one with the largest error."""
+    return max(findings, key=lambda found: found.error)

@@ -53,9 +53,9 @@ class Reference:
     coarse: str | None
     _own: frozenset[str]
     _exposed: frozenset[str]
-    _plain: Session | None
+    _sessions: dict[str, Session]
     _outputs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    _noise: list[dict[str, float]] = field(default_factory=list)
+    _noise: dict[int, dict[str, float]] = field(default_factory=dict)
     _moves: dict[tuple[int, int], dict[str, float]] = field(default_factory=dict)
 
     def outputs(self, level: str) -> Sequence[Mapping[str, Any]]:
@@ -69,18 +69,18 @@ class Reference:
             session = self._session(level)
             own = [name for name in session.outputs if name in self._own]
             self._outputs[level] = [session.run(feed.values, own) for feed in self.feeds]
-            if level == SHIPPED:
-                plain = self.outputs(PLAIN)
-                self._noise = [self._noise_on(session, index, plain[index]) for index in range(len(self.feeds))]
         return self._outputs[level]
 
     def noise(self, index: int) -> Mapping[str, float]:
         """How far each output differs from itself on a feed, measured as errors are; infinite if in where it is finite.
 
+        Measured when it is asked for, since it takes two more runs.
+
         Args:
             index: of the feed.
         """
-        self.outputs(SHIPPED)
+        if index not in self._noise:
+            self._noise[index] = self._noise_on(index)
         return self._noise[index]
 
     def noise_of_moves(self, index: int, units: int) -> Mapping[str, float]:
@@ -105,25 +105,25 @@ class Reference:
         """Values of tensors inside on a feed at ORT_DISABLE_ALL, those that are inputs of the model among them."""
         made = [name for name in names if name not in feed.values]
         missing = set(made) - self._exposed - self._own
-        if missing or self._plain is None:
+        if missing or PLAIN not in self._sessions:
             self._exposed |= missing
-            self._plain = self.conditions.open(with_outputs(self.source, sorted(self._exposed)), PLAIN)
+            self._sessions[PLAIN] = self.conditions.open(with_outputs(self.source, sorted(self._exposed)), PLAIN)
         return {**feed.values, **self._session(PLAIN).run(feed.values, made)}
 
-    def release(self) -> None:
-        """Closes the session at ORT_DISABLE_ALL, which is kept open for ``inner``, after its outputs are known."""
-        self.outputs(PLAIN)
-        self._plain = None
+    def release(self, level: str) -> None:
+        """Closes the session at a level, after the outputs are known; it is opened again if anything else is asked."""
+        self.outputs(level)
+        self._sessions.pop(level, None)
 
     def _session(self, level: str) -> Session:
-        if level == PLAIN and self._plain is not None:
-            return self._plain
-        return self.conditions.open(self.source, level)
+        if level not in self._sessions:
+            self._sessions[level] = self.conditions.open(self.source, level)
+        return self._sessions[level]
 
-    def _noise_on(self, session: Session, index: int, plain: Mapping[str, Any]) -> dict[str, float]:
+    def _noise_on(self, index: int) -> dict[str, float]:
         """The largest of three differences; where a level is not finite, what the other one says."""
-        shipped = self._outputs[SHIPPED][index]
-        noise = self._moved(session, SHIPPED, index, 1)
+        plain, shipped = self.outputs(PLAIN)[index], self.outputs(SHIPPED)[index]
+        noise = self._moved(self._session(SHIPPED), SHIPPED, index, 1)
         infinite = [name for name in shipped if not is_finite(shipped[name]) and is_finite(plain[name])]
         if infinite:
             moved = self._moved(self._session(PLAIN), PLAIN, index, 1)
@@ -170,7 +170,9 @@ def reference(
     plain = conditions.open(with_outputs(source, sorted(inner)) if inner else source, PLAIN)
     folder = "" if isinstance(source, bytes) else os.path.dirname(source)
     feeds = conditions.feeds(merged_inputs(plain.inputs, *others), whites_of(proto, folder))
-    return Reference(model, source, conditions, feeds, kinds_of(proto.graph), least_precise(proto), own, inner, plain)
+    return Reference(
+        model, source, conditions, feeds, kinds_of(proto.graph), least_precise(proto), own, inner, {PLAIN: plain}
+    )
 
 
 def few(feeds: Sequence[Feed]) -> tuple[Feed, ...]:

@@ -134,7 +134,9 @@ def outcome_cases(outcome: Outcome) -> Iterator[Case]:
 def _regions(outcome: Outcome, report: FuseReport) -> Case:
     """Whether blocks that can be folded are about to ship."""
     nodes = tuple(region.name for region in report.regions)
-    found = f"{regions_found(report)}: {names(nodes)}" if nodes else f"{regions_found(report)}{overridable_words(report)}"
+    found = (
+        f"{regions_found(report)}: {names(nodes)}" if nodes else f"{regions_found(report)}{overridable_words(report)}"
+    )
     failed = report.verdict is Verdict.FOLDABLE and outcome.error is not None
     state = State.FAILED if failed else State.PASSED
     found = f"{found}; {remedy(report)}" if failed else found
