@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from repvgg_onnx.fusion.lifters import LIFTERS
 from repvgg_onnx.fusion.plans import Plan
 from repvgg_onnx.fusion.regions import Findings
 from repvgg_onnx.graph.view import GraphView
@@ -48,8 +49,13 @@ def _stands_alone(view: GraphView, findings: Findings, plan: Plan) -> bool:
     if plan.frame.root in findings.walk.candidates or any(node.index not in plan.removed for node in nodes):
         return False
     readers: Iterable[int] = view.readers.get(plan.sink, ())
-    if any(name in findings.walk.candidates for index in readers if index >= 0 for name in view.nodes[index].outputs):
+    behind = [view.nodes[index] for index in readers if index >= 0]
+    if any(name in findings.walk.candidates for node in behind for name in node.outputs):
         return False
+    before = view.makers.get(plan.frame.root)
+    beside = behind if before is None else [before, *behind]
+    if any(node.op_type in LIFTERS and len(node.dynamic_inputs) == 1 for node in beside):
+        return False  # what stands beside the emitted node has to be explained
     known, sized, root = view.shape(plan.sink), view.sizes.get(plan.sink), view.shape(plan.frame.root)
     if known is None or root is None or sized is None or sized.shape is None or None in sized.shape:
         return False

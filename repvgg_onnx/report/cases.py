@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from repvgg_onnx.checks.parity import OutputParity
 from repvgg_onnx.checks.regions import RegionParity
-from repvgg_onnx.report.findings import regions_found
+from repvgg_onnx.report.findings import overridable_words, regions_found
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.run import Run, Verification
@@ -107,7 +107,7 @@ def outcome_line(outcome: Outcome) -> str:
     report = outcome.report
     if outcome.error is not None or report is None:
         return outcome.error or verdict_of(outcome)
-    return achieved(report)
+    return f"{achieved(report)}{overridable_words(report)}"
 
 
 def outcome_cases(outcome: Outcome) -> Iterator[Case]:
@@ -134,7 +134,9 @@ def outcome_cases(outcome: Outcome) -> Iterator[Case]:
 def _regions(outcome: Outcome, report: FuseReport) -> Case:
     """Whether blocks that can be folded are about to ship."""
     nodes = tuple(region.name for region in report.regions)
-    found = f"{regions_found(report)}: {names(nodes)}" if nodes else regions_found(report)
+    found = (
+        f"{regions_found(report)}: {names(nodes)}" if nodes else f"{regions_found(report)}{overridable_words(report)}"
+    )
     failed = report.verdict is Verdict.FOLDABLE and outcome.error is not None
     state = State.FAILED if failed else State.PASSED
     found = f"{found}; {remedy(report)}" if failed else found

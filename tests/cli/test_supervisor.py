@@ -34,7 +34,7 @@ supervised(work, limit_s=float(sys.argv[2]), grace_s=float(sys.argv[3]))
 """
 COMMAND = f"""{HANG}
 import onnx
-import repvgg_onnx.cli.checking as checking
+import repvgg_onnx.proof as proof
 from repvgg_onnx.cli import cli, supervisor
 
 {{where}} = hang
@@ -70,7 +70,7 @@ def test_inference_without_end_is_exit_3_in_one_line(block, tmp_path):
 
 
 def test_what_a_hanging_check_had_staged_is_removed(block, tmp_path):
-    program = COMMAND.format(where="checking.verify_outputs", limit_s=60)
+    program = COMMAND.format(where="proof.judge", limit_s=60)
     started = interruptible(python(program, "fuse", block))
     wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
     started.send_signal(signal.SIGINT)

@@ -1,6 +1,5 @@
 """Networks that the referee has to judge: an easy one, a deep one, and one whose outputs are all noise."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -12,19 +11,9 @@ from torch.nn import functional
 from repvgg_onnx import zoo
 from repvgg_onnx.zoo.blocks.parts import conv_bn
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+sys.path.insert(0, str(Path(__file__).parents[2] / "samples" / "benchmarks"))
 
-
-def _loaded(path: Path):
-    """The module in a file, under a name of its own: another sample has a module of the same name."""
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-networks = _loaded(SAMPLES / "benchmarks" / "networks.py")
+import larger_networks
 
 
 class _Loud(nn.Module):
@@ -88,29 +77,29 @@ class Detector(nn.Module):
 
 def small_repvgg() -> onnx.ModelProto:
     """Trained, with strides, groups and identities."""
-    return onnx.load(SAMPLES / "digits" / "digits.onnx")
+    return onnx.load(Path(__file__).parents[2] / "samples" / "digits" / "digits.onnx")
 
 
 def small_mobileone() -> onnx.ModelProto:
-    net = networks.built(lambda: networks.mobileone((8, 16, 32), (1, 2), (0, 1), count=2, classes=10))
-    return networks.exported(net, (1, 3, 36, 44))
+    net = larger_networks.built(lambda: larger_networks.mobileone((8, 16, 32), (1, 2), (0, 1), count=2, classes=10))
+    return larger_networks.exported(net, (1, 3, 36, 44))
 
 
 def small_detector() -> onnx.ModelProto:
-    return networks.exported(networks.built(lambda: Detector((4, 6, 8), 5, 40.0)), (1, 3, 40, 56))
+    return larger_networks.exported(larger_networks.built(lambda: Detector((4, 6, 8), 5, 40.0)), (1, 3, 40, 56))
 
 
 def repvgg_a0() -> onnx.ModelProto:
-    return networks.exported(zoo.build("repvgg-a0"), (1, 3, 96, 128))
+    return larger_networks.exported(zoo.build("repvgg-a0"), (1, 3, 96, 128))
 
 
 def mobileone_s4() -> onnx.ModelProto:
-    return networks.exported(networks.mobileone_s4(), (1, 3, 96, 128))
+    return larger_networks.exported(larger_networks.mobileone_s4(), (1, 3, 96, 128))
 
 
 def unet() -> onnx.ModelProto:
-    return networks.exported(networks.unet_resnet18(), (1, 3, 64, 96))
+    return larger_networks.exported(larger_networks.unet_resnet18(), (1, 3, 64, 96))
 
 
 def detector() -> onnx.ModelProto:
-    return networks.exported(networks.built(lambda: Detector((8, 12, 16, 24), 6, 10.0)), (1, 3, 64, 96))
+    return larger_networks.exported(larger_networks.built(lambda: Detector((8, 12, 16, 24), 6, 10.0)), (1, 3, 64, 96))

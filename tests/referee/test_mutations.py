@@ -95,7 +95,7 @@ def known(cases):
 @pytest.mark.parametrize(("name", "parameters"), [("mobileone_s4", 14_951_248), ("unet_resnet18", 14_328_209)])
 def test_networks_of_the_benchmarks_have_the_size_of_the_published_ones(name, parameters):
     with networks.torch.device("meta"):
-        net = getattr(networks.networks, name)()
+        net = getattr(networks.larger_networks, name)()
     assert sum(weights.numel() for weights in net.parameters()) == parameters
 
 

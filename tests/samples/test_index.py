@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+
+from tests.models import build
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 FOLDERS = sorted(path.name for path in SAMPLES.iterdir() if path.is_dir() and not path.name.startswith("__"))
@@ -23,7 +26,9 @@ RUN_BY = {
     "benchmarks/fuzz_graphs.py": "samples/test_index.py::test_random_graphs_are_searched_for_a_wrong_fold",
     "benchmarks/kill_trials.py": "durability/test_kills.py::test_the_output_is_whole_whenever_the_command_is_killed",
     "benchmarks/large_model.py": "samples/test_index.py::test_a_model_with_a_side_file_is_made_and_fused",
+    "benchmarks/larger_networks.py": "samples/test_index.py::test_larger_networks_are_written",
     "benchmarks/peers.py": "samples/test_peers.py::test_the_command_writes_its_table",
+    "benchmarks/real_files.py": "samples/test_index.py::test_real_files_are_one_row_each_and_a_fault_is_exit_1",
     "benchmarks/repvgg_latency.py": "exports/test_samples.py::test_the_latency_benchmark_measures_three_forms",
     "benchmarks/scaling.py": "samples/test_index.py::test_how_time_grows_is_one_row_a_kind_of_graph",
     "benchmarks/tool_speed.py": "samples/test_index.py::test_the_speed_of_the_tool_is_one_row_a_model",
@@ -121,6 +126,26 @@ def test_the_speed_of_the_tool_is_one_row_a_model() -> None:
 
     assert done.returncode in (0, 1), done.stderr  # times are no matter of a test
     assert re.search(r"^ repvgg-plain", done.stdout, re.MULTILINE)
+
+
+def test_real_files_are_one_row_each_and_a_fault_is_exit_1(tmp_path: Path) -> None:
+    text = "net (float[1,4,5,7] x) => (float[1,6,5,7] y) { a = Conv(x, w)  y = Mul(a, s) }"
+    folds = build(text, w=(6, 4, 1, 1), s=(6, 1, 1))
+    onnx.save(folds, tmp_path / "folds.onnx")
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    done = benchmark("real_files.py", str(tmp_path), "--markdown")
+
+    assert done.returncode == 0, done.stderr  # onnxruntime takes the broken file as little as we do
+    assert re.search(r"^\| folds.onnx \| 1 \| 0 \| \d\.\de-\d\d \|", done.stdout, re.MULTILINE)
+    assert "| broken.onnx | – | 0 | error: " in done.stdout
+    assert "0 of 2 files show a fault" in done.stderr
+
+
+def test_larger_networks_are_written(tmp_path: Path) -> None:
+    done = benchmark("larger_networks.py", str(tmp_path), "--size", "32")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["mobileone-s4", "repvgg-a0", "unet-resnet18"]
 
 
 def test_how_time_grows_is_one_row_a_kind_of_graph() -> None:

@@ -3,13 +3,17 @@
 They are built with random weights; ``exported`` gives the ONNX model with every batch normalization kept as a node, as
 an export in training form leaves it. Needs ``pip install 'repvgg-onnx[export]'``.
 
-Example:
-    model = exported(mobileone_s4(), (1, 3, 224, 224))
+    python samples/benchmarks/larger_networks.py FOLDER
+
+writes them there, RepVGG-A0 beside them, for ``real_files.py`` and whoever wants to look at them.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import onnx
 import torch
@@ -169,3 +173,26 @@ class UNet(nn.Module):
 def unet_resnet18(seed: int = 0) -> nn.Module:
     """A U-Net on a ResNet-18: 14.3 million parameters."""
     return built(lambda: UNet((64, 64, 128, 256, 512), 2, (256, 128, 64, 32, 16), 1), seed)
+
+
+def main() -> int:
+    """Writes the networks as ONNX files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--size", type=int, default=224, help="height and width of the input")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    makers = {
+        "repvgg-a0": lambda: zoo.build("repvgg-a0"),
+        "mobileone-s4": mobileone_s4,
+        "unet-resnet18": unet_resnet18,
+    }
+    for name, make in makers.items():
+        model = exported(make(), (1, 3, arguments.size, arguments.size))
+        onnx.save(model, arguments.folder / f"{name}.onnx")
+        print(arguments.folder / f"{name}.onnx")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
