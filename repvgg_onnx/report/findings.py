@@ -32,6 +32,8 @@ def regions_found(report: FuseReport) -> str:
 
     Example: ``22 regions to fold`` before they are, ``22 regions folded`` afterwards.
     """
+    if not report.regions and report.rolled_back:
+        return f"nothing is kept: {plural(len(report.rolled_back), 'region')} failed a check and stayed as it was"
     if not report.regions:
         return "nothing to fold"
     return f"{plural(len(report.regions), 'region')} {'folded' if report.verdict is Verdict.FUSED else 'to fold'}"

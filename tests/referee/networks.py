@@ -1,6 +1,5 @@
 """Networks that the referee has to judge: an easy one, a deep one, and one whose outputs are all noise."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -12,19 +11,9 @@ from torch.nn import functional
 from repvgg_onnx import zoo
 from repvgg_onnx.zoo.blocks.parts import conv_bn
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+sys.path.insert(0, str(Path(__file__).parents[2] / "samples" / "benchmarks"))
 
-
-def _loaded(path: Path):
-    """The module in a file, under a name of its own: another sample has a module of the same name."""
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-larger_networks = _loaded(SAMPLES / "benchmarks" / "larger_networks.py")
+import larger_networks
 
 
 class _Loud(nn.Module):
@@ -88,7 +77,7 @@ class Detector(nn.Module):
 
 def small_repvgg() -> onnx.ModelProto:
     """Trained, with strides, groups and identities."""
-    return onnx.load(SAMPLES / "digits" / "digits.onnx")
+    return onnx.load(Path(__file__).parents[2] / "samples" / "digits" / "digits.onnx")
 
 
 def small_mobileone() -> onnx.ModelProto:
