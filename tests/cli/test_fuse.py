@@ -373,6 +373,8 @@ def test_regions_that_all_fail_their_check_leave_a_copy(run, block, tmp_path):
 
     assert (ran.code, ran.err) == (0, "")
     assert "check-failed" in ran.out
+    assert "failed a check and stayed as it was" in words(ran.out)
+    assert "nothing to fold" not in words(ran.out)
     assert (tmp_path / "block.fused.onnx").read_bytes() == block.read_bytes()
 
 
