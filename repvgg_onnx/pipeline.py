@@ -21,7 +21,7 @@ from repvgg_onnx.fusion.plans import Plan
 from repvgg_onnx.fusion.regions import Findings, Group, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.fusion.rounds import is_final, settled
-from repvgg_onnx.graph import assume
+from repvgg_onnx.graph import assume, surgeon
 from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
@@ -38,7 +38,8 @@ class Fusion:
     """What fuse() found and made.
 
     Attributes:
-        model: the rewritten model; the input's where nothing folds.
+        model: the rewritten model; the input's where nothing folds. For a graph of onnx-graphsurgeon it is such a
+            graph.
         regions: what was folded, in graph order.
         refusals: what was not, and why.
         notes: what was taken for granted because the caller said so, in sentences.
@@ -46,7 +47,7 @@ class Fusion:
         remarks: what is to be known of the result, in sentences: why it is larger than the input, if it is.
     """
 
-    model: onnx.ModelProto
+    model: "onnx.ModelProto | surgeon.Graph"
     regions: tuple[Region, ...]
     refusals: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()
@@ -57,7 +58,7 @@ class Fusion:
 @timed("fold")
 @np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
 def fuse(
-    model: ModelLike | OpenModel,
+    model: "ModelLike | OpenModel | surgeon.Graph",
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
     assume_inference: bool = False,
@@ -71,8 +72,8 @@ def fuse(
     """Every affine region that is cheaper as one node stands as one node.
 
     Args:
-        model: a path, the bytes of a file, or a model, which is never changed; or an open model, which is used up, and
-            of which the result refers to the same files.
+        model: a path, the bytes of a file, or a model or a graph of onnx-graphsurgeon, which are never changed; or an
+            open model, which is used up, and of which the result refers to the same files.
         shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
         assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first, but for those
             whose statistics are placeholders: mean 0 and variance 1 in every channel.
@@ -85,7 +86,8 @@ def fuse(
         decisions: regions to fold or to keep whatever they cost, as ``autotune`` measures them.
 
     Returns:
-        The rewritten model, what was folded, and what was not and why.
+        The rewritten model, what was folded, and what was not and why. The model is a graph of onnx-graphsurgeon where
+        one was given.
 
     Raises:
         ModelError: the model cannot be read or is not valid.
@@ -93,7 +95,7 @@ def fuse(
             another model.
     """
     with paused_collection():
-        loaded, files = _opened(model)
+        loaded, files = _opened(surgeon.to_model(model) if surgeon.is_surgeon(model) else model)
         source, notes = prepare(
             loaded,
             assume_inference=assume_inference,
@@ -132,6 +134,8 @@ def fuse(
         if files is not None and not isinstance(model, OpenModel):
             files.load_all(fused)
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
+        if surgeon.is_surgeon(model):
+            fused = surgeon.to_graph(fused) if made.regions or notes else model
         return Fusion(fused, tuple(made.regions.values()), refusals, notes, doubts, remarks)
 
 
