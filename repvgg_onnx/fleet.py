@@ -3,20 +3,22 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
-from repvgg_onnx.checks.parity import Parity, verify
+import onnx
+
+from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.errors import CheckError, RepvggOnnxError
 from repvgg_onnx.fusion.results import Refusal, Region
-from repvgg_onnx.graph.load import load_model, open_model
+from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.save import stage_copy, stage_model
 from repvgg_onnx.graph.storage.staging import Staging, staging
-from repvgg_onnx.pipeline import prepare
-from repvgg_onnx.proof import Proof, prove
+from repvgg_onnx.proof import prove
 
 PathLike = str | os.PathLike[str]
 Task = TypeVar("Task")
@@ -29,7 +31,7 @@ class FusedFile:
 
     Attributes:
         path: the input.
-        written: the file that was written; None where the model is not usable or a check failed.
+        written: the file that was written; None where the model is not usable.
         regions: what was folded, in graph order.
         refusals: what was not, and why.
         notes: what was taken for granted because the caller said so, in sentences.
@@ -101,15 +103,35 @@ def fuse_into(
     model = Path(path)
     target = _target(model, output)
     try:
-        proof = prove(model, **arguments)
-        parity, error = _written(model, target, proof, tolerance, arguments)
+        with ExitStack() as stack:
+
+            def place() -> Staging:
+                """A place for a draft, where the one before was."""
+                stack.close()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                return stack.enter_context(staging(target))
+
+            def written(made: onnx.ModelProto) -> Path:
+                """The draft of a model, which is compared with the input as it stands in its file."""
+                staged.append(place())
+                stage_model(made, staged[-1])
+                return staged[-1].file
+
+            staged: list[Staging] = []
+            proof = prove(model, tolerance=tolerance, written=written, **arguments)
+            fusion = proof.fusion
+            if not fusion.regions:  # what was compared last, if anything was, is not kept
+                staged.append(place())
+                if fusion.notes:
+                    stage_model(fusion.model, staged[-1])
+                else:
+                    stage_copy(open_model(model), staged[-1])
+            staged[-1].commit()
     except RepvggOnnxError as failure:
         return FusedFile(model, None, error=str(failure))
     except OSError as failure:
         return FusedFile(model, None, error=f"cannot be written: {failure.strerror}")
-    fusion = proof.fusion
-    written = target if error is None else None
-    return FusedFile(model, written, fusion.regions, fusion.refusals, fusion.notes, parity, error)
+    return FusedFile(model, target, fusion.regions, fusion.refusals, fusion.notes, proof.parity)
 
 
 def run_all(
@@ -194,40 +216,3 @@ def _require_places(models: Sequence[Path], output: PathLike | None) -> None:
         if target in taken:
             raise CheckError(f"{taken[target]} and {model} would both be written to {target}")
         taken[target] = model
-
-
-def _written(
-    model: Path, target: Path, proof: Proof, tolerance: float | None, arguments: dict[str, Any]
-) -> tuple[Parity | None, str | None]:
-    """The comparison of the outputs, and why nothing was written; the bytes that are compared are those written."""
-    if proof.failed and not proof.fusion.regions:
-        return None, "no region passed its check on recorded activations"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with staging(target) as place:
-        parity = _compared(model, place, proof, tolerance, arguments)
-        if parity is None or parity.passed:
-            place.commit()
-            return parity, None
-    return parity, f"the outputs of the fused model differ, by {parity.error:.2g}"
-
-
-def _compared(
-    model: Path, place: Staging, proof: Proof, tolerance: float | None, arguments: dict[str, Any]
-) -> Parity | None:
-    """The model staged, and how its outputs compare with those of the input; None where nothing was folded."""
-    fusion = proof.fusion
-    if not fusion.regions and not fusion.notes:
-        stage_copy(open_model(model), place)
-        return None
-    stage_model(fusion.model, place)
-    if not fusion.regions:
-        return None
-    assumptions = signature(prepare).parameters.keys() & arguments.keys()
-    known = ("shapes", "inputs", "ranges", "provider", "threads", "custom_ops")
-    before, _ = prepare(load_model(model), **{name: arguments[name] for name in assumptions})
-    return verify(
-        before if fusion.notes else model,
-        place.file,
-        tolerance=tolerance,
-        **{name: arguments[name] for name in known if name in arguments},
-    )
