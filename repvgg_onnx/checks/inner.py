@@ -164,7 +164,9 @@ class _Run:
             session = self.conditions.open(exposed, PLAIN)
         tensors = [name for name in shared if name in session.tensors]
         known = frozenset(tensors)
-        return [parity for names in in_batches(self.before, tensors, self.feeds)
+        # What is drawn at random is given to both, and so are tensors equal that are computed from it.
+        judged = [name for name in tensors if not (name in self.kinds and self.kinds[name].drawn)]
+        return [parity for names in in_batches(self.before, judged, self.feeds)
                 for parity in self._compare_batch(session, names, known)]  # fmt: skip
 
     def _compare_batch(self, session: Session, names: Sequence[str], known: frozenset[str]) -> Iterator[InnerParity]:

@@ -36,6 +36,9 @@ _JUMPING = frozenset(
         *("Ceil", "Floor", "Round", "Sign", "DynamicQuantizeLinear", "QuantizeLinear"),
     ]
 )
+_DRAWING = frozenset(
+    ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
+)
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -46,10 +49,12 @@ class Kind:
     Attributes:
         range: width of the interval that its values lie in; None where there is none, or none worth knowing.
         jumps: whether a small change of the model's input can change it by a step, as behind an ArgMax.
+        drawn: whether the node that makes it draws it at random, anew in every run.
     """
 
     range: float | None = None
     jumps: bool = False
+    drawn: bool = False
 
 
 _PLAIN = Kind()
@@ -66,14 +71,15 @@ def kinds_of(graph: onnx.GraphProto) -> dict[str, Kind]:
     softmax_logs: set[str] = set()
     for node in graph.node:
         read = [name for name in reads_of(node) if name in live]
-        if not read or node.op_type in ("Shape", "Size"):
+        drawn = _draws(node)
+        if not (read or drawn) or node.op_type in ("Shape", "Size"):
             continue
         live.update(name for name in node.output if name)
         jumps = _jumps(node) or any(kinds.get(name, _PLAIN).jumps for name in read)
         if node.op_type == "LogSoftmax":
             softmax_logs.update(node.output)
         width = 1.0 if node.op_type == "Exp" and node.input[0] in softmax_logs else _range(node, kinds, constants)
-        kinds |= {name: Kind(width, jumps) for name in node.output if name}
+        kinds |= {name: Kind(width, jumps, drawn) for name in node.output if name}
     return kinds
 
 
@@ -99,6 +105,13 @@ def _jumps(node: onnx.NodeProto) -> bool:
     if node.op_type in _JUMPING or (node.op_type == "Cast" and _target(node) not in _FLOATS):
         return True
     return any(_jumps(inner) for body in subgraphs(node) for inner in body.node)
+
+
+def _draws(node: onnx.NodeProto) -> bool:
+    """Whether the node, or one in its bodies, draws random numbers; seeded ones differ from run to run as well."""
+    if node.op_type in _DRAWING or (node.op_type == "Dropout" and any(node.input[2:])):  # the third: training_mode
+        return True
+    return any(_draws(inner) for body in subgraphs(node) for inner in body.node)
 
 
 def _target(node: onnx.NodeProto) -> int:

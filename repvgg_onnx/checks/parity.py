@@ -29,6 +29,7 @@ from repvgg_onnx.errors import CheckError, LoadError, ModelError, RunError
 __all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
 
 _VACUOUS = "it is all NaN and infinity in the original too, so that nothing could be compared"
+_DRAWN = "tensor {!r} is drawn at random in every run: it is not compared, and given to both models alike"
 _UNDECIDED = "no feed determines this output, and the models name no tensors alike to compare instead; give real inputs"
 
 
@@ -167,6 +168,8 @@ class _Judge:
         outputs = [self._output([found for found in findings if found.name == name]) for name in names]
         self.known.release(SHIPPED)
         inner = self._inner([output for output in outputs if output.passed and output.decided_by != "tolerance"])
+        if inner is not None:
+            self.remarks |= {_DRAWN.format(name): None for name, kind in self.known.kinds.items() if kind.drawn}
         return Parity(
             tuple(self._confirmed(output, inner) for output in outputs),
             tuple(feed.label for feed in self.known.feeds),

@@ -29,7 +29,12 @@ def leftovers(
     reasons = {refusal.node: refusal for refusal in known}
     regions: Mapping[int, Refusal] | None = None
     for node in graph.nodes:
-        if node.index in gone or node.name in reasons or not node.outputs or node.outputs[0] in graph.constants:
+        if node.index in gone or node.name in reasons or not node.outputs:
+            continue
+        if node.outputs[0] in graph.constants:
+            if node.op_type == "BatchNormalization" and graph.constants.value(node.outputs[0]) is None:
+                sentence = f"{node.op_type} makes {node.outputs[0]!r} of constants, and that was not evaluated"
+                yield Refusal("not-evaluated", node.name, sentence)
             continue
         if node.op_type == "BatchNormalization" or _is_gain_or_offset(node):
             before, after = _way_back(graph, node), _ways_on(graph, node)

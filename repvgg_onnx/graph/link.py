@@ -2,20 +2,29 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
+import numpy as np
 import onnx
 
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import (
     FIRST_OVERRIDABLE,
+    STANDARD_DOMAINS,
     TensorType,
+    infer_further,
     infer_skeleton,
     standard_opset,
     tensor_types,
 )
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
+
+FIRST_PROPAGATED = 14
+MOST_INFERENCES = 64
+"""Reshapes one after the other whose shapes follow from each other, at most."""
+_UNKNOWN = TensorType(onnx.TensorProto.UNDEFINED, None)
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,53 @@ def view_model(
     Raises:
         ModelError: the graph is not valid ONNX.
     """
-    skeleton = infer_skeleton(model)
-    sized = infer_skeleton(model, dict(shapes))
+    skeleton = _with_reshapes(infer_skeleton(model))
+    sized = _with_reshapes(infer_skeleton(model, dict(shapes)))
     fixed = model.ir_version < FIRST_OVERRIDABLE
     common = _Common(model.opset_import, budget_of(model, max_constant_mb), files, fixed)
     return _view(model.graph, skeleton.graph, sized.graph, common)
+
+
+def _with_reshapes(skeleton: onnx.ModelProto) -> onnx.ModelProto:
+    """The skeleton with the results of Reshapes whose shape is computed from known shapes, and what follows from them.
+
+    onnx 1.23 infers these from opset 14 on, where Reshape-14 reads what was propagated, and not before.
+    """
+    if standard_opset(skeleton.opset_import) >= FIRST_PROPAGATED:
+        return skeleton
+    for _ in range(MOST_INFERENCES):
+        found = dict(_reshapes(skeleton))
+        if not found:
+            break
+        skeleton = infer_further(skeleton, found)
+    return skeleton
+
+
+def _reshapes(skeleton: onnx.ModelProto) -> Iterator[tuple[str, list[int]]]:
+    """Results of Reshapes that inference left open, with their shapes."""
+    types = tensor_types(skeleton.graph)
+    constants = Constants(skeleton.graph, skeleton.opset_import, types)
+    for node in skeleton.graph.node:
+        if node.op_type != "Reshape" or node.domain not in STANDARD_DOMAINS or len(node.input) != 2:
+            continue
+        known, source = (types.get(name, _UNKNOWN).shape for name in (node.output[0], node.input[0]))
+        if known is None and source is not None and None not in source:
+            wanted = constants.value(node.input[1])
+            if wanted is not None and wanted.dtype == np.int64 and wanted.ndim == 1:
+                shape = _reshaped([size or 0 for size in source], wanted.tolist())
+                if shape is not None:
+                    yield node.output[0], shape
+
+
+def _reshaped(shape: Sequence[int], wanted: Sequence[int]) -> list[int] | None:
+    """What a Reshape makes of a shape; None where they contradict each other. Source: ONNX, Reshape version 5."""
+    if 0 in wanted[len(shape) :]:
+        return None
+    sizes = [shape[axis] if size == 0 else size for axis, size in enumerate(wanted)]
+    total, given = prod(shape), prod(size for size in sizes if size != -1)
+    if sizes.count(-1) == 1 and given > 0 and total % given == 0:
+        sizes[sizes.index(-1)] = total // given
+    return sizes if min(sizes, default=0) >= 0 and prod(sizes) == total < 2**63 else None
 
 
 def _view(

@@ -100,6 +100,23 @@ def infer_skeleton(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] |
     return inferred
 
 
+def infer_further(skeleton: onnx.ModelProto, known: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """A skeleton in which some more shapes are known, and what follows from them.
+
+    Raises:
+        ModelError: they contradict others.
+    """
+    values = {value.name: value for value in (*skeleton.graph.value_info, *skeleton.graph.output)}
+    for name, sizes in known.items():
+        value = values[name] if name in values else skeleton.graph.value_info.add(name=name)
+        _set_shape(value, sizes)
+    try:
+        with uninterruptible():
+            return onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except Exception as error:  # inference raises several unrelated types
+        raise ModelError(f"its shapes cannot be inferred: {_first_line(error)}") from error
+
+
 def standard_opset(opset_imports: Iterable[onnx.OperatorSetIdProto]) -> int:
     """Version of ONNX's own operators that a model or function with these imports uses."""
     return max((entry.version for entry in opset_imports if entry.domain in STANDARD_DOMAINS), default=1)

@@ -112,3 +112,18 @@ def test_steps_jump_and_so_does_what_is_computed_from_them(body):
 )
 def test_shapes_and_constants_do_not_jump(body):
     assert not kind(body, **scalars(zero=0)).jumps
+
+
+@pytest.mark.parametrize(
+    ("body", "drawn"),
+    [
+        ("y = RandomNormalLike(x)", True),
+        ("y = RandomUniform<shape = [2, 3, 5]>()", True),
+        ("r, q = Dropout(x, ratio, yes) y = Identity(r)", False),
+        ("y, q = Dropout(x, ratio, yes)", True),
+        ("y, q = Dropout(x)", False),
+        ("r = RandomNormalLike(x) y = Add(x, r)", False),
+    ],
+)
+def test_what_is_drawn_is_the_result_of_the_node_that_draws(body, drawn):
+    assert kind(body, ratio=np.array(0.5, np.float32), yes=np.array(True)).drawn == drawn

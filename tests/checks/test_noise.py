@@ -492,3 +492,39 @@ def test_a_level_at_which_only_the_original_overflows_decides_nothing(monkeypatc
     assert any("'y' is not finite at ORT_ENABLE_ALL on normal, seed 0" in remark for remark in parity.remarks)
     opened.clear()
     assert not verify(content, wrong, seeds=(0,)).passed
+
+
+# Models that draw random numbers
+
+SPEECH = """g (float[2,6,9] x) => (float[2,4,9] y) {
+    a = Conv(x, w) m = Mul(a, gain) r = RandomNormalLike(m) s = Mul(r, half) z = Add(m, s) y = Conv(z, v)
+}"""
+SPEECH_WEIGHTS = {"w": (4, 6, 1), "gain": (4, 1), "half": np.float32([0.5]), "v": (4, 4, 1)}
+
+
+def speech(**factors: float) -> onnx.ModelProto:
+    """A model in which numbers are drawn, some weights scaled."""
+    net = model(SPEECH, SPEECH_WEIGHTS)
+    for tensor in net.graph.initializer:
+        scaled = numpy_helper.to_array(tensor) * np.float32(factors.get(tensor.name, 1))
+        tensor.CopyFrom(numpy_helper.from_array(scaled, tensor.name))
+    return net
+
+
+def drawing_others(net: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with a node in front, since onnxruntime's numbers depend on the number of a node."""
+    net.graph.node.insert(0, onnx.helper.make_node("Neg", ["x"], ["unused"]))
+    return net
+
+
+def test_what_is_drawn_at_random_is_given_to_both_models():
+    parity = verify(speech(), drawing_others(speech()))
+    assert parity.passed
+    assert only(parity).decided_by == "inner tensors"
+    assert {tensor.name for tensor in parity.inner} == {"a", "m", "s", "z", "y"}
+    assert any("'r' is drawn at random" in remark for remark in parity.remarks)
+
+
+@pytest.mark.parametrize("name", ["w", "gain", "half", "v"])
+def test_a_fault_beside_what_is_drawn_at_random_is_found(name):
+    assert not verify(speech(), drawing_others(speech(**{name: 1.001}))).passed

@@ -113,3 +113,14 @@ def test_quantized_models_get_advice_that_those_who_trained_them_can_follow():
     fusion = left_by(steps, t=np.array(0.05, np.float32), signature="net (float[1,4,5,7] x) => (float[1,4,5,7] y)")
     assert {node.op_type for node in fusion.model.graph.node} == {"QuantizeLinear", "DequantizeLinear", "Conv"}
     assert any(refusal.code == "quantized" for refusal in fusion.refusals)
+
+
+def test_a_batch_normalization_of_constants_that_cannot_be_evaluated_is_named():
+    """A normalization of weights as TorchScript exports it below opset 14: with five outputs."""
+    text = """net (float[1,3,5,7] x) => (float[1,4,5,7] y) {
+        w, m, v, p, q = BatchNormalization(raw, gamma, beta, mean, var)  k = Reshape(w, shape)  y = Conv(x, k)
+    }"""
+    weights = {"raw": (1, 4, 3), **batch_norm(4), "shape": np.int64([4, 3, 1, 1])}
+    fusion = fuse(build(text, opset=9, **weights))
+    assert {refusal.node: refusal.code for refusal in fusion.refusals}["w"] == "not-evaluated"
+    assert_explained(fusion)

@@ -9,7 +9,16 @@ from hypothesis import given
 from repvgg_onnx import fuse, prove
 from repvgg_onnx.fusion.tail import channel_axis_after, is_same_shape
 from tests.fusion.trial import assert_holds
-from tests.models import assert_fuses, assert_refuses, batch_norm, build, feeds, ops
+from tests.models import (
+    assert_fuses,
+    assert_refuses,
+    assert_same_outputs,
+    assert_settled,
+    batch_norm,
+    build,
+    feeds,
+    ops,
+)
 
 BN = "BatchNormalization(b, gamma, beta, mean, var)"
 
@@ -268,3 +277,39 @@ def test_every_batch_of_a_graph_with_a_dynamic_one(batch):
     assert_holds(model, feeds(model, x=(batch, 7, 6)))
     assert isinstance(fuse(model).model, onnx.ModelProto)
     assert ops(fuse(model).model) == ["MatMul", "Add"]
+
+
+COMPUTED_RESHAPE = """{ a = Conv(x, wa)  h = Relu(a)  s = Shape(h)
+    t = Slice(s, from, to, axis)  u = Concat<axis=0>(t, rest)  f = Reshape(h, u)
+    p = Transpose<perm=[0,2,1]>(f)  m = MatMul(p, w)  n = Flatten<axis=2>(m)
+    b = BatchNormalization(n, gamma, beta, mean, var)  q = Shape(m)  y = Reshape(b, q) }"""
+
+
+@pytest.mark.parametrize("opset", [10, 11, 13, 14])
+def test_a_shape_that_is_computed_from_known_ones_is_followed(opset):
+    """LeViT as TorchScript exports it: flatten(2), a linear layer, flatten(0, 1), BN, reshape_as."""
+    arrays = {"from": [0], "to": [2], "axis": [0], "rest": [-1]}
+    constants = {name: np.array(value, np.int64) for name, value in arrays.items()}
+    weights = {"wa": (6, 3, 1, 1), "w": (6, 4), **batch_norm(4), **constants}
+    model = build("net (float[2,3,5,7] x) => (float[2,35,4] y) " + COMPUTED_RESHAPE, opset=opset, **weights)
+    fusion = fuse(model)
+    assert [region.sink for region in fusion.regions] == ["y"]
+    assert "BatchNormalization" not in ops(fusion.model)
+    assert_same_outputs(model, fusion.model)
+    assert_settled(fusion)
+
+
+def test_a_computed_shape_that_contradicts_the_sizes_is_not_believed():
+    arrays = {"from": [0], "to": [2], "axis": [0], "rest": [34]}
+    constants = {name: np.array(value, np.int64) for name, value in arrays.items()}
+    weights = {"wa": (6, 3, 1, 1), "w": (6, 4), **batch_norm(4), **constants}
+    model = build("net (float[2,3,5,7] x) => (float[2,35,4] y) " + COMPUTED_RESHAPE, opset=13, **weights)
+    assert not fuse(model).regions
+
+
+def test_a_linear_layer_behind_a_transpose_stays_as_it_is():
+    """A Conv and a Transpose of its larger result are not faster than a Transpose, a MatMul and an Add."""
+    text = "net (float[2,6,5,7] x) => (float[2,5,7,9] y) { a = Transpose<perm=[0,2,3,1]>(x)  b = MatMul(a, w) %s }"
+    weights = {"w": (6, 9), "q": (9,)}
+    assert_refuses(build(text % "y = Add(b, q)", **weights))
+    assert_fuses(build(text % "c = Add(b, q)  y = Mul(c, q)", **weights), ["Conv", "Transpose"])
