@@ -7,7 +7,6 @@ something or gets a signal.
 import contextlib
 import os
 import select
-import shutil
 import signal
 import sys
 import threading
@@ -193,6 +192,8 @@ class _Watch:
         code = os.waitstatus_to_exitcode(status)
         if code >= 0:
             return code
+        import shutil
+
         for folder in self._folders:
             shutil.rmtree(folder, ignore_errors=True)
         return self._died_of(-code)
