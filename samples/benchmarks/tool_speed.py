@@ -2,11 +2,10 @@
 
 Usage: python samples/benchmarks/tool_speed.py [--models NAME ...] [--rounds 3] [--starts 11] [--no-whole]
 
-Start-up is user plus system time of ``--help`` and ``--version``, the process that watches included, the median of several
-runs. Networks of the zoo
-are exported with every BatchNormalization and fused with ``--no-verify --no-bench``, in turns; times and memory are
-medians over the rounds. ``resident`` counts the pages of mapped files, ``anonymous`` does not. The whole run is
-``fuse`` with its defaults: fold, compare outputs, check regions, measure, write.
+Start-up is user plus system time of ``--help`` and ``--version``, the process that watches included, the median of
+several runs. Networks of the zoo are exported with every BatchNormalization and fused with ``--no-verify --no-bench``,
+in turns; times and memory are medians over the rounds. ``resident`` counts the pages of mapped files, ``anonymous``
+does not. The whole run is ``fuse`` with its defaults: fold, compare outputs, check regions, measure, write.
 
 Needs ``pip install 'repvgg-onnx[export]'``. Linux only. It exits with 1 if start-up takes 150 ms of CPU time or more,
 or the whole run 15 s or more.
