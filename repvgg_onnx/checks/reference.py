@@ -206,7 +206,7 @@ def _moved_array(array: Array, rng: np.random.Generator, units: int, coarse: str
     words = array.view(f"i{array.dtype.itemsize}")
     # The numbers of one sign are in the order of their words, so that a step of a word is a step of the number.
     steps = units * (2 * rng.integers(0, 2, array.shape, dtype=np.int8) - 1).astype(words.dtype)
-    moved: Array = (words + steps).view(array.dtype)
+    moved: Array = np.asarray(words + steps, words.dtype).view(array.dtype)  # numpy 1 widens scalars
     with np.errstate(all="ignore"):
         usual = np.isfinite(array) & np.isfinite(moved) & (np.abs(array) >= np.finfo(np.float32).tiny)
     return np.where(usual, moved, array)

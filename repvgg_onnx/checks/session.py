@@ -4,7 +4,6 @@ import ctypes
 import math
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import onnxruntime
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from repvgg_onnx.errors import CheckError, LoadError, RunError
+from repvgg_onnx.graph.storage.staging import temporary_folder
 from repvgg_onnx.shapes import Axis
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
@@ -118,8 +118,8 @@ def loadable(model: ModelLike) -> Iterator[Source]:
         if content is not None:
             yield content
             return
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            yield _written_with_side_file(model, Path(folder))
+        with temporary_folder() as folder:
+            yield _written_with_side_file(model, folder)
     else:
         yield os.fspath(model)
 

@@ -245,7 +245,7 @@ def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[O
 
 
 def _lost(request: Request, error: Exception) -> Outcome:
-    sentence = "the process that worked on it died, perhaps for lack of memory"
+    sentence = "the worker process died, possibly out of memory or because onnx did not come to an end"
     cause = BadInputError(sentence) if isinstance(error, BrokenExecutor) else error
     return failed_outcome(request.options.model, cause)
 

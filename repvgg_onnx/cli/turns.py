@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repvgg_onnx.graph import watch
+
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnContext
     from multiprocessing.synchronize import Lock, Semaphore
@@ -43,12 +45,14 @@ _turns: Turns | None = None
 def begin(turns: Turns) -> None:
     """Makes this process one of those that take turns.
 
-    Ctrl-C is its parent's alone. SIGTERM, and the end of its parent, end it in good order.
+    Ctrl-C is its parent's alone. SIGTERM, and the end of its parent, end it in good order; code that cannot be
+    interrupted has a limit of CPU time.
     """
     global _turns
     _turns = turns
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    watch.limit(watch.LIMIT_S)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
 
 

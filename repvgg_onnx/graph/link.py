@@ -141,7 +141,7 @@ def _visible(outer: Mapping[str, TensorType], own: set[str]) -> dict[str, Tensor
 def _bodies(
     node: onnx.NodeProto, skeleton: onnx.NodeProto, sized: onnx.NodeProto
 ) -> Iterator[tuple[onnx.GraphProto, onnx.GraphProto, onnx.GraphProto]]:
-    """Each subgraph, in the three copies of a node."""
-    for attribute, second, third in zip(node.attribute, skeleton.attribute, sized.attribute, strict=True):
+    """Each subgraph, in the three copies of a node; the skeletons may have more attributes, behind all others."""
+    for attribute, second, third in zip(node.attribute, skeleton.attribute, sized.attribute, strict=False):
         if attribute.type == onnx.AttributeProto.GRAPH:
             yield attribute.g, second.g, third.g

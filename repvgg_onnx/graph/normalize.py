@@ -33,6 +33,8 @@ RUNTIME_DOMAINS = frozenset(
 )
 FIRST_OVERRIDABLE = 4  # IR version; before it, every initializer is an input by form, and nobody can feed one
 FIRST_WITH_OPSETS = 3  # IR version; models before it have opset 1
+WEIGHT_OF = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}  # operator to index of its weight
+OF_INPUT_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity", "QuantizeLinear"})
 SMALL = 1024  # elements; larger initializers cannot be shapes, so type inference does without their data
 
 
@@ -173,6 +175,7 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     _use_short_domain(graph)
     _name_graphs(graph)
+    _state_kernel_shapes(graph)
     _complete_imports(skeleton, model.ir_version)
     return skeleton
 
@@ -243,6 +246,25 @@ def _name_graphs(graph: onnx.GraphProto) -> None:
     """Gives every graph a name, which it needs for nothing but the checker."""
     for body, _ in nested_bodies(graph):
         body.name = body.name or "graph"
+
+
+def _state_kernel_shapes(graph: onnx.GraphProto) -> None:
+    """Gives every convolution the kernel_shape that its weight has.
+
+    Up to 1.21, onnx reads the size of a kernel off a weight without a look at the rank of the image, and writes beyond
+    the end of its arrays where the two do not fit. It does check the attribute. Only weights whose shape is plain
+    before inference are reached.
+    """
+    sizes = tensor_types(graph)
+    for body, _ in nested_bodies(graph):
+        for node in body.node:
+            if node.op_type in OF_INPUT_SHAPE and node.input and node.output and node.input[0] in sizes:
+                sizes[node.output[0]] = sizes[node.input[0]]
+            index = WEIGHT_OF.get(node.op_type, len(node.input))
+            weight = sizes.get(node.input[index]) if index < len(node.input) else None
+            known = weight.shape if weight is not None and weight.shape is not None else (None,)
+            if None not in known and all(attribute.name != "kernel_shape" for attribute in node.attribute):
+                node.attribute.add(name="kernel_shape", type=onnx.AttributeProto.INTS, ints=known[2:])
 
 
 def _complete_imports(skeleton: onnx.ModelProto, ir_version: int) -> None:

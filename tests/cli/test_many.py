@@ -15,7 +15,9 @@ import pytest
 
 import repvgg_onnx.cli.many as many
 from repvgg_onnx.cli.boundary import BadInputError
+from repvgg_onnx.cli.reports import failed_outcome
 from repvgg_onnx.cli.turns import Turns, alone, working
+from repvgg_onnx.graph.watch import LIMIT_S, uninterruptible
 from tests.cli.models import BLOCK, PLAIN, filled
 from tests.processes import interruptible, wait_for
 
@@ -248,13 +250,28 @@ def test_a_process_that_dies_is_one_line_for_each_model(run, models, tmp_path, m
 
     assert ran.code == BadInputError.exit_code
     assert ran.err.splitlines() == [
-        f"error: {model}: the process that worked on it died, perhaps for lack of memory" for model in models
+        f"error: {model}: the worker process died, possibly out of memory or because onnx did not come to an end"
+        for model in models
     ]
     assert names(tmp_path / "out") == []
 
 
 def die(request, output, *, debug):
     os._exit(9)
+
+
+def test_what_cannot_be_interrupted_is_limited_in_every_process(run, models, tmp_path, monkeypatch):
+    monkeypatch.setattr(many, "work", say_limit)
+
+    ran = run("fuse", *models, "-o", tmp_path / "out", "--jobs", 2)
+
+    assert ran.err.splitlines() == [f"error: {model}: about {LIMIT_S:.0f} s left" for model in models]
+
+
+def say_limit(request, output, *, debug):
+    with uninterruptible():
+        left, _ = signal.getitimer(signal.ITIMER_PROF)
+    return failed_outcome(request.options.model, BadInputError(f"about {left:.0f} s left"))
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

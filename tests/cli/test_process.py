@@ -6,11 +6,10 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.processes import interruptible
+from tests.processes import interruptible, wait_for
 
 COMMAND = [sys.executable, "-m", "repvgg_onnx"]
 HEAVY = ("numpy", "onnx", "onnxruntime", "onnx_graphsurgeon", "rich", "torch")
@@ -129,7 +128,7 @@ def test_ctrl_c_leaves_nothing_behind(block, tmp_path):
     started = interruptible(
         [*COMMAND, "fuse", str(block), "--bench-seconds", "60", f"--json={tmp_path / 'report.json'}"]
     )
-    time.sleep(2)  # long enough to be at work, whatever the work is
+    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)  # the result is staged, and checked or measured
     started.send_signal(signal.SIGINT)
     out, err = started.communicate(timeout=60)
 

@@ -61,6 +61,12 @@ NOTHING_FOLDS = {
     "kernel-of-other-axes": built(
         "net (float[1,C,5] x) => (float y) { a = Conv(x, w)  y = Mul(a, s) }", w=(4, 4, 3, 3), s=(1,)
     ),
+    "quantized-kernel-of-other-axes": built(
+        "net (float[1,4,5] x) => (float y) { w = DequantizeLinear(q, r)  a = Conv(x, w)  y = Mul(a, s) }",
+        q=np.ones((4, 4, 3, 3), np.int8),
+        r=(),
+        s=(1,),
+    ),
     "pad-mode-that-is-no-text": built(
         'net (float[1,4,5,7] x) => (float y) { p = Pad<mode="edge">(x, n)  y = Conv(p, w) }',
         w=(4, 4, 3, 3),

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ from repvgg_onnx.checks.latency.racing import MAX_LEGS, MAX_ROUNDS_OF_LEG, is_ov
 from repvgg_onnx.checks.session import Array, Source
 from repvgg_onnx.checks.statistics import MIN_PAIRS, Samples
 from repvgg_onnx.errors import CheckError
+from repvgg_onnx.graph.storage.staging import temporary_folder
 
 MIN_LEGS = MIN_PAIRS
 """Fewest legs: what differs from process to process is seen once in each, and six is the fewest for an interval."""
@@ -66,8 +66,8 @@ def run_alone(job: Job) -> Done:
         CheckError: the process ended before it was done, or the model cannot be run.
         ModelError: onnxruntime cannot load the model.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "job.json")
+    with temporary_folder() as folder:
+        path = folder / "job.json"
         path.write_text(json.dumps(asdict(job)), encoding="utf-8")
         command = [sys.executable, "-I", "-c", _PROGRAM, str(path), *sys.path]
         ended = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
@@ -86,8 +86,8 @@ def on_disk(source: Source) -> Iterator[str]:
     if isinstance(source, str):
         yield str(Path(source).absolute())
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "model.onnx")
+    with temporary_folder() as folder:
+        path = folder / "model.onnx"
         path.write_bytes(source)
         yield str(path)
 
@@ -95,10 +95,10 @@ def on_disk(source: Source) -> Iterator[str]:
 @contextmanager
 def values_on_disk(values: Mapping[str, Array]) -> Iterator[dict[str, str]]:
     """Input name to path of its value as a TensorProto, in a temporary folder that lives as long as the block."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         paths: dict[str, str] = {}
         for index, (name, value) in enumerate(values.items()):
-            path = Path(folder, f"input_{index}.pb")
+            path = folder / f"input_{index}.pb"
             tensor: onnx.TensorProto = numpy_helper.from_array(value)
             path.write_bytes(tensor.SerializeToString())
             paths[name] = str(path)

@@ -141,6 +141,13 @@ def private_folder(parent: Path, name: str) -> Iterator[Path]:
         yield folder
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for the block among the temporary files, which whoever watches removes if this process is killed."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, leaving(Path(name)):
+        yield Path(name)
+
+
 def _remove_abandoned(parent: Path, prefix: str) -> None:
     with suppress(PermissionError), os.scandir(parent) as entries:
         for entry in entries:
