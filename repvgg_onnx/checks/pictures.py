@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
+from repvgg_onnx.checks.precision import FLOAT_TYPES
 from repvgg_onnx.checks.session import Array
-from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.bodies import reads_of, stored_tensors
 
 BYTE = 255.0
 FAINT = 0.125
@@ -21,7 +22,6 @@ MEAN_OF_BYTES = 16.0
 
 _PASSED = frozenset(["Add", "BatchNormalization", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"])
 _MOST_STEPS = 16
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def smooth(shape: tuple[int, ...], axes: range, rng: np.random.Generator) -> Array:
@@ -56,15 +56,13 @@ def whites_of(model: onnx.ModelProto, folder: str = "") -> dict[str, float]:
         folder: of its external data.
     """
     graph = model.graph
-    stored = {tensor.name: tensor for tensor in graph.initializer}
+    stored = stored_tensors(graph)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
-            stored[node.output[0]] = node.attribute[0].t
         for name in set(reads_of(node)):
             readers.setdefault(name, []).append(node)
     weights = _Weights(stored, folder)
-    inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in _FLOATS]
+    inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in FLOAT_TYPES]
     return {name: _white(name, readers, weights) for name in inputs if name not in stored}
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
+from repvgg_onnx.graph.bodies import makers_of
+
 
 class Cutter:
     """Cuts parts out of the main graph of one model, which must not be changed meanwhile.
@@ -15,7 +17,7 @@ class Cutter:
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
         self._model = model
-        self._makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+        self._makers = makers_of(graph)
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
         self._given = {value.name: value for value in graph.input}
 

@@ -5,13 +5,13 @@ Nothing of TensorRT is run: what is known of it is the data of ``tensorrt_operat
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import onnx
 
-from repvgg_onnx.graph.bodies import nested_bodies
+from repvgg_onnx.graph.bodies import nested_bodies, stored_tensors
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, standard_opset, tensor_types
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
@@ -166,21 +166,10 @@ def _every_node_finding(model: onnx.ModelProto) -> Iterator[Finding]:
     for root in (model.graph, *model.functions):
         for body, _ in nested_bodies(root):
             inner = types if body is model.graph else {}
-            known = {**constants, **_constants_of(body.node)}
+            known = {**constants, **stored_tensors(body)}
             for node in body.node:
                 if (node.domain, node.op_type) not in functions:
                     yield from _findings_of(Seen(node, inner, known))
-
-
-def _constants_of(nodes: Iterable[onnx.NodeProto]) -> dict[str, onnx.TensorProto]:
-    """What the Constant nodes among these give, where it is a tensor."""
-    return {
-        node.output[0]: attribute.t
-        for node in nodes
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
 
 
 def _findings_of(seen: Seen) -> Iterator[Finding]:

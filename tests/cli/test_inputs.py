@@ -188,8 +188,8 @@ def test_large_weights_that_are_standardized_are_read_from_the_file(run, save):
     }"""
     ones = np.ones(96, np.float32)
     rows, shape = np.array([1, 96, -1]), np.array([96, 64, 3, 3])
-    arrays = {"w": (96, 64, 3, 3), "rows": rows, "shape": shape, "ones": ones, "zeros": 0 * ones, "two": np.array(2, np.float32)}
-    model = save(build(text, **arrays))
+    arrays = {"rows": rows, "shape": shape, "ones": ones, "zeros": 0 * ones, "two": np.array(2, np.float32)}
+    model = save(build(text, w=(96, 64, 3, 3), **arrays))
     for ran in (run("inspect", model), run("fuse", model, "--no-bench")):
         assert (ran.code, ran.err) == (0, "")
         assert "kernels that a training-mode BatchNormalization standardizes were computed once" in words(ran.out)
