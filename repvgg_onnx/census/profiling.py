@@ -9,7 +9,7 @@ from onnx import helper
 
 from repvgg_onnx.census.liveness import Step, live_bytes
 from repvgg_onnx.census.results import Layer, Profile
-from repvgg_onnx.census.sizes import bytes_of, size_graph, static_shape
+from repvgg_onnx.census.sizes import bytes_of, size_graph
 from repvgg_onnx.census.stored import census, operator_of
 from repvgg_onnx.census.weights import Weight, computed_weights, is_computed_before, stored_weights
 from repvgg_onnx.graph.bodies import captured_names, nested_bodies, read_names, subgraphs
@@ -184,7 +184,7 @@ def _products(node: onnx.NodeProto, scope: _Scope) -> tuple[int | None, int]:
 
 def _shape(tensor: str, scope: _Scope) -> tuple[int, ...] | None:
     known = scope.types.get(tensor)
-    return static_shape(known) if known else None
+    return known.static_shape if known else None
 
 
 def _claim(weights: Sequence[Weight], claimed: set[str]) -> int:

@@ -49,17 +49,9 @@ def size_graph(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> Si
     return Sized(graph, inputs, tuple(name for name in inputs if _is_assumed(name, declared, given)))
 
 
-def static_shape(known: TensorType) -> tuple[int, ...] | None:
-    """The shape of a tensor, if it is known on every axis."""
-    if known.shape is None:
-        return None
-    sizes = tuple(size for size in known.shape if size is not None)
-    return sizes if len(sizes) == len(known.shape) else None
-
-
 def bytes_of(known: TensorType) -> int | None:
     """Bytes of a tensor, several elements to a byte where the type is narrow; None where the size is not known."""
-    shape = static_shape(known)
+    shape = known.static_shape
     if shape is None:
         return None
     try:

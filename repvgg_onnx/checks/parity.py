@@ -16,7 +16,7 @@ from repvgg_onnx.checks.agreement import Agreement, agreement_of, total
 from repvgg_onnx.checks.comparison import Comparison, compare_values, described, is_finite, normalized_error
 from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
-from repvgg_onnx.checks.exposure import parsed, private_copy
+from repvgg_onnx.checks.exposure import complete, parsed
 from repvgg_onnx.checks.inner import Inner, compare_inner
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
@@ -292,7 +292,7 @@ class _Judge:
         if not outputs:
             return None
         feeds = few(self.known.feeds)
-        before, after = private_copy(self.known.model), private_copy(self.after)
+        before, after = complete(self.known.model), complete(self.after)
         names = [output.name for output in outputs]
         try:
             return compare_inner(

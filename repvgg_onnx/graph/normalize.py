@@ -48,6 +48,12 @@ class TensorType:
     elem_type: int
     shape: Shape | None
 
+    @property
+    def static_shape(self) -> tuple[int, ...] | None:
+        """The shape, if it is known on every axis."""
+        sizes = tuple(size for size in self.shape or () if size is not None)
+        return None if self.shape is None or len(sizes) < len(self.shape) else sizes
+
 
 def inline_functions(model: onnx.ModelProto, op_types: frozenset[str]) -> onnx.ModelProto:
     """The model with every model-local function inlined that contains one of these operators, however deep.
