@@ -56,7 +56,7 @@ def fuse_models(ctx: click.Context) -> int:
         The exit code.
 
     Raises:
-        ClickException: the model is not usable, a check failed, or the command was given wrongly.
+        ClickException: the model is not usable, a check failed, or the usage is wrong.
     """
     params = ctx.params
     models, output = list(expand(params["models"])), _output(ctx)
@@ -76,7 +76,7 @@ def check_models(ctx: click.Context) -> int:
         The exit code.
 
     Raises:
-        ClickException: the command was given wrongly.
+        ClickException: the usage is wrong.
     """
     params = ctx.params
     models = list(expand(params["models"]))
@@ -245,7 +245,7 @@ def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[O
 
 
 def _lost(request: Request, error: Exception) -> Outcome:
-    sentence = "the process that worked on it died, perhaps for lack of memory"
+    sentence = "the worker process died, possibly out of memory"
     cause = BadInputError(sentence) if isinstance(error, BrokenExecutor) else error
     return failed_outcome(request.options.model, cause)
 

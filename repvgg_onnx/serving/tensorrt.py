@@ -77,7 +77,7 @@ def check_tensorrt(
     """
     findings = [*_model_findings(model, shapes or {}), *_node_findings(model)]
     if has_sides:
-        findings.append(Finding(Severity.WARNING, "side-files", "", "the model keeps tensors in side files"))
+        findings.append(Finding(Severity.WARNING, "side-files", "", "the model has external data"))
     findings.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.code))
     return TensorRTCheck(RELEASE, tuple(findings), trtexec_command(model, path, shapes or {}))
 

@@ -248,7 +248,7 @@ def test_a_process_that_dies_is_one_line_for_each_model(run, models, tmp_path, m
 
     assert ran.code == BadInputError.exit_code
     assert ran.err.splitlines() == [
-        f"error: {model}: the process that worked on it died, perhaps for lack of memory" for model in models
+        f"error: {model}: the worker process died, possibly out of memory" for model in models
     ]
     assert names(tmp_path / "out") == []
 
