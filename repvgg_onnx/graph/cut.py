@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
-from repvgg_onnx.graph.bodies import makers_of
+from repvgg_onnx.graph.bodies import makers_of, reads_of
 
 
 class Cutter:
@@ -19,6 +19,7 @@ class Cutter:
         self._model = model
         self._makers = makers_of(graph)
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
+        self._sparse = {tensor.values.name: tensor for tensor in graph.sparse_initializer}
         self._given = {value.name: value for value in graph.input}
 
     def makes(self, tensor: str) -> bool:
@@ -30,7 +31,10 @@ class Cutter:
         return self._model.graph.node[self._makers[tensor]] if tensor in self._makers else None
 
     def between(self, roots: Iterable[str], sinks: Iterable[str]) -> tuple[list[int], set[str]]:
-        """Indices of the nodes that make the sinks from the roots, in graph order, and all other tensors they read."""
+        """Indices of the nodes that make the sinks from the roots, in graph order, and all other names they read.
+
+        Names inside the subgraphs of a node are among them.
+        """
         stop, names = set(roots), list(sinks)
         indices: set[int] = set()
         outside: set[str] = set()
@@ -42,7 +46,7 @@ class Cutter:
                 outside.add(name)
             elif self._makers[name] not in indices:
                 indices.add(self._makers[name])
-                names += [read for read in self._model.graph.node[self._makers[name]].input if read]
+                names += reads_of(self._model.graph.node[self._makers[name]])
         return sorted(indices), outside
 
     def cut(self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
@@ -50,8 +54,10 @@ class Cutter:
         indices, outside = self.between((value.name for value in inputs), (value.name for value in outputs))
         graph = onnx.GraphProto(name="part", node=[self._model.graph.node[index] for index in indices])
         graph.initializer.extend(self._stored[name] for name in sorted(outside & self._stored.keys()))
+        graph.sparse_initializer.extend(self._sparse[name] for name in sorted(outside & self._sparse.keys()))
+        fed = self._given.keys() - self._stored.keys() - self._sparse.keys()
         graph.input.extend(inputs)
-        graph.input.extend(self._given[name] for name in sorted(outside - self._stored.keys()))
+        graph.input.extend(self._given[name] for name in sorted(outside & fed))
         graph.output.extend(outputs)
         return onnx.helper.make_model(
             graph,
