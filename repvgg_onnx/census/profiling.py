@@ -12,7 +12,7 @@ from repvgg_onnx.census.results import Layer, Profile
 from repvgg_onnx.census.sizes import bytes_of, size_graph
 from repvgg_onnx.census.stored import census, operator_of
 from repvgg_onnx.census.weights import Weight, computed_weights, is_computed_before, stored_weights
-from repvgg_onnx.graph.bodies import captured_names, nested_bodies, read_names, subgraphs
+from repvgg_onnx.graph.bodies import captured_names, label_of, nested_bodies, read_names, subgraphs
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.macs import multiply_adds, winograd_multiplications
 from repvgg_onnx.graph.normalize import TensorType, tensor_types
@@ -154,7 +154,7 @@ def _layer(node: onnx.NodeProto, scope: _Scope, live: int) -> Layer:
     moves = known and not _is_view(node, scope) and not any(True for _ in subgraphs(node))
     weights = [scope.weights[name] for name in inputs if name in scope.weights]
     return Layer(
-        name=node.name or next(iter(outputs), ""),
+        name=label_of(node),
         op_type=operator_of(node),
         output_shape=_shape(outputs[0], scope) if outputs else None,
         parameters=_claim(weights, scope.claimed),

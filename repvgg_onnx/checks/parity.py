@@ -20,8 +20,8 @@ from repvgg_onnx.checks.exposure import complete, parsed
 from repvgg_onnx.checks.inner import Inner, compare_inner
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
-from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PLAIN, SHIPPED, Reference, few, reference
-from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, ProviderLike, Session, Source, loadable
+from repvgg_onnx.checks.reference import LOUD, OF_NOISE, Reference, few, reference
+from repvgg_onnx.checks.session import CPU, LEVELS, PLAIN, SHIPPED, ModelLike, ProviderLike, Session, Source, loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.checks.verdicts import DecidedBy, OutputParity, Parity
 from repvgg_onnx.errors import CheckError, LoadError, ModelError, RunError

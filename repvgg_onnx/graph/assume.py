@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import nested_bodies, read_names, reads_of, subgraphs
+from repvgg_onnx.graph.bodies import label_of, nested_bodies, read_names, reads_of, subgraphs
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE, STANDARD_DOMAINS, standard_opset
 
@@ -33,7 +33,7 @@ def assume_inference(model: onnx.ModelProto, *, placeholders: bool) -> tuple[onn
     rewritten: list[str] = []
     kept: list[str] = []
     for node, known in _training_nodes(copied.graph, standard_opset(model.opset_import), constants):
-        name = node.name or node.output[0]
+        name = label_of(node)
         if not placeholders and _has_placeholders(node, known):
             kept.append(name)
         else:

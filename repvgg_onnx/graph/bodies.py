@@ -40,6 +40,11 @@ def read_names(root: Body) -> Iterator[str]:
             yield from (value.name for value in body.output)
 
 
+def label_of(node: onnx.NodeProto) -> str:
+    """A node's name, or its first output where it has none."""
+    return node.name or next((name for name in node.output if name), "")
+
+
 def reads_of(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node and the graphs in it read, what those graphs make themselves too."""
     yield from (name for name in node.input if name)

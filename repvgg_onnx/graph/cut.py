@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import onnx
 
 from repvgg_onnx.graph.bodies import makers_of, reads_of
+from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE
 
 
 class Cutter:
@@ -59,9 +60,14 @@ class Cutter:
         graph.input.extend(inputs)
         graph.input.extend(self._given[name] for name in sorted(outside & fed))
         graph.output.extend(outputs)
-        return onnx.helper.make_model(
-            graph,
-            opset_imports=self._model.opset_import,
-            ir_version=max(self._model.ir_version, 4),
-            functions=self._model.functions,
-        )
+        return model_of(graph, self._model)
+
+
+def model_of(graph: onnx.GraphProto, whole: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph as a model of its own, with the opsets and functions of another; initializers need not be inputs."""
+    return onnx.helper.make_model(
+        graph,
+        opset_imports=whole.opset_import,
+        ir_version=max(whole.ir_version, FIRST_OVERRIDABLE),
+        functions=whole.functions,
+    )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.graph.bodies import captured_names
+from repvgg_onnx.graph.bodies import captured_names, label_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
@@ -68,7 +68,7 @@ class NodeView:
     @property
     def name(self) -> str:
         """The node's name, or its first output where it has none."""
-        return self.proto.name or next(iter(self.outputs), "")
+        return label_of(self.proto)
 
     @cached_property
     def op_type(self) -> str:

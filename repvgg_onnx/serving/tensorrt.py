@@ -11,7 +11,7 @@ from itertools import groupby
 
 import onnx
 
-from repvgg_onnx.graph.bodies import nested_bodies, stored_tensors
+from repvgg_onnx.graph.bodies import label_of, nested_bodies, stored_tensors
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, standard_opset, tensor_types
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
@@ -175,7 +175,7 @@ def _every_node_finding(model: onnx.ModelProto) -> Iterator[Finding]:
 def _findings_of(seen: Seen) -> Iterator[Finding]:
     """What one node has to do with it."""
     node = seen.node
-    subject = node.name or next(iter(node.output), "")
+    subject = label_of(node)
     op_type = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
     if op_type not in TYPES:
         known = onnx.defs.has(op_type)
