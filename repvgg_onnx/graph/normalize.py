@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import TypeAlias
 
 import onnx
@@ -152,7 +153,7 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
     for field in ("node", "output", "sparse_initializer"):
         getattr(graph, field).extend(getattr(model.graph, field))
     graph.value_info.extend(value for value in model.graph.value_info if value.HasField("type"))
-    small = [tensor for tensor in model.graph.initializer if _elements(tensor) <= SMALL and not is_external(tensor)]
+    small = [tensor for tensor in model.graph.initializer if prod(tensor.dims) <= SMALL and not is_external(tensor)]
     graph.initializer.extend(tensor for tensor in small if tensor.name)
     fixed = {tensor.name for tensor in small} if model.ir_version < FIRST_OVERRIDABLE else frozenset()
     graph.input.extend(value for value in model.graph.input if value.name not in fixed)
@@ -220,12 +221,10 @@ def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:
 
 def _use_short_domain(graph: onnx.GraphProto) -> None:
     """Writes ONNX's own domain in its short form, the only one that onnx itself looks operators up by."""
-    for node in graph.node:
-        if node.domain == STANDARD_DOMAINS[1]:
-            node.domain = STANDARD_DOMAINS[0]
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _use_short_domain(attribute.g)
+    for body, _ in nested_bodies(graph):
+        for node in body.node:
+            if node.domain == STANDARD_DOMAINS[1]:
+                node.domain = STANDARD_DOMAINS[0]
 
 
 def _name_graphs(graph: onnx.GraphProto) -> None:
@@ -249,13 +248,6 @@ def _newest_version(domain: str) -> int:
     """The newest version of a domain that onnx knows; 1 of one that it does not know."""
     schemas = onnx.defs.get_all_schemas_with_history()
     return max((schema.since_version for schema in schemas if schema.domain == domain), default=1)
-
-
-def _elements(tensor: onnx.TensorProto) -> int:
-    total = 1
-    for size in tensor.dims:
-        total *= size
-    return total
 
 
 def _set_shape(value: onnx.ValueInfoProto, sizes: Sequence[int]) -> None:
