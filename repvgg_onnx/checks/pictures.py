@@ -20,7 +20,8 @@ this is the geometric mean of 2 and 2/255."""
 MEAN_OF_BYTES = 16.0
 """A larger constant subtracted from an input is the mean of pixels of 0 … 255."""
 
-_PASSED = frozenset(["Add", "BatchNormalization", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"])
+_LAYERS = frozenset(["BatchNormalization", "Conv"])
+_PASSED = _LAYERS | {"Add", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"}
 _MOST_STEPS = 16
 
 
@@ -86,32 +87,51 @@ class _Weights:
 
 def _white(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]], weights: _Weights) -> float:
     """White for one input: the gain from it to the first convolution's output decides, and means taken off it."""
-    gain, kernel = 1.0, None
+    gain, convolved = 1.0, False
     for _ in range(_MOST_STEPS):
-        following = readers.get(name, ())
-        node = following[0] if following else None
-        if node is None or (len(following) > 1 and node.op_type not in ("Conv", "BatchNormalization")):
+        node = _next(name, readers)
+        if node is None or (node.op_type == "Conv" and convolved):
             break
-        if node.op_type == "Conv" and kernel is None:
-            kernel = weights.read(node, 1)
-            if kernel is None or kernel.ndim < 3:
-                break
-            gain *= float(np.median(np.abs(kernel).reshape(len(kernel), -1).sum(axis=1)))
-        elif node.op_type not in _PASSED:
+        if node.op_type in ("Add", "Sub") and not convolved and _size(node, name, weights) > MEAN_OF_BYTES * gain:
+            return BYTE
+        factor = _gain(node, name, weights)
+        if factor is None:
             break
-        elif node.op_type == "BatchNormalization":
-            gamma, var = weights.read(node, 1), weights.read(node, 4)
-            if gamma is None or var is None:
-                break
-            gain *= float(np.median(np.abs(gamma) / np.sqrt(np.maximum(var, 0) + 1e-5)))
-            if kernel is not None:
-                break
-        else:
-            constant = weights.read(node, 1 if node.input[0] == name else 0)
-            size = float(np.median(np.abs(constant))) if constant is not None and constant.size else None
-            if size is not None and kernel is None:
-                if node.op_type in ("Add", "Sub") and size > MEAN_OF_BYTES * gain:
-                    return BYTE
-                gain *= {"Mul": size, "Div": 1.0 / size if size else 1.0}.get(node.op_type, 1.0)
+        if not convolved or node.op_type == "BatchNormalization":
+            gain *= factor
+        if convolved and node.op_type == "BatchNormalization":
+            break
+        convolved |= node.op_type == "Conv"
         name = node.output[0]
-    return BYTE if kernel is not None and gain < FAINT else 1.0
+    return BYTE if convolved and gain < FAINT else 1.0
+
+
+def _next(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]]) -> onnx.NodeProto | None:
+    """The node that reads a tensor, if it may stand between an input and the first layer; None where several differ."""
+    following = readers.get(name, ())
+    first = following[0] if following else None
+    if first is None or first.op_type not in _PASSED or (len(following) > 1 and first.op_type not in _LAYERS):
+        return None
+    return first
+
+
+def _gain(node: onnx.NodeProto, name: str, weights: _Weights) -> float | None:
+    """What a node multiplies a tensor by, on the median of its channels; None where its weights cannot be read."""
+    if node.op_type == "Conv":
+        kernel = weights.read(node, 1)
+        if kernel is None or kernel.ndim < 3:
+            return None
+        return float(np.median(np.abs(kernel).reshape(len(kernel), -1).sum(axis=1)))
+    if node.op_type == "BatchNormalization":
+        gamma, var = weights.read(node, 1), weights.read(node, 4)
+        if gamma is None or var is None:
+            return None
+        return float(np.median(np.abs(gamma) / np.sqrt(np.maximum(var, 0) + 1e-5)))
+    size = _size(node, name, weights) if node.op_type in ("Mul", "Div") else 0.0
+    return 1.0 if size == 0 else size if node.op_type == "Mul" else 1.0 / size
+
+
+def _size(node: onnx.NodeProto, name: str, weights: _Weights) -> float:
+    """The median size of the constant that a node combines a tensor with; 0 where there is none."""
+    constant = weights.read(node, 1 if node.input[0] == name else 0)
+    return float(np.median(np.abs(constant))) if constant is not None and constant.size else 0.0
