@@ -151,7 +151,7 @@ class _Watch:
             os.kill(os.getpid(), signal.SIGTERM)
         if -code == signal.SIGINT:
             return INTERRUPTED
-        print(f"error: the process that did the work was ended by {signal.Signals(-code).name}", file=sys.stderr)
+        print(f"error: the worker process was ended by {signal.Signals(-code).name}", file=sys.stderr)
         return UNUSABLE
 
     def _killed(self) -> int:
@@ -161,7 +161,7 @@ class _Watch:
         if self._interrupted is not None:
             return INTERRUPTED
         print(
-            f"error: onnx did not come to an end within {self.limit_s:g} s of checking a graph or inferring its shapes",
+            f"error: onnx did not finish checking a graph or inferring its shapes within {self.limit_s:g} s",
             file=sys.stderr,
         )
         return UNUSABLE

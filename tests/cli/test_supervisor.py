@@ -63,7 +63,7 @@ def test_inference_without_end_is_exit_3_in_one_line(block, tmp_path):
     out, err = started.communicate(timeout=60)
 
     assert (started.returncode, out) == (BadInputError.exit_code, b"")
-    assert err.startswith(b"error: onnx did not come to an end within 0.1 s")
+    assert err.startswith(b"error: onnx did not finish checking a graph or inferring its shapes within 0.1 s")
     assert err.count(b"\n") == 1
     assert target.read_bytes() == b"old"
     assert sorted(tmp_path.iterdir()) == [block, target]
@@ -88,7 +88,7 @@ def test_the_limit_ends_it_and_leaves_nothing(folder):
     out, err = started.communicate(timeout=60)
 
     assert (started.returncode, out) == (BadInputError.exit_code, b"")
-    assert err.startswith(b"error: onnx did not come to an end")
+    assert err.startswith(b"error: onnx did not finish")
     assert not folder.exists()
 
 
@@ -144,7 +144,7 @@ def test_a_crash_in_native_code_is_exit_3_in_one_line():
     out, err = started.communicate(timeout=60)
 
     assert (started.returncode, out) == (BadInputError.exit_code, b"")
-    assert err == b"error: the process that did the work was ended by SIGSEGV\n"
+    assert err == b"error: the worker process was ended by SIGSEGV\n"
 
 
 @pytest.mark.parametrize("code", [0, 1, 141])
