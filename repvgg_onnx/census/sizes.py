@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import nested_bodies
+from repvgg_onnx.graph.bodies import fed_inputs, nested_bodies
 from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, inline_functions
 from repvgg_onnx.graph.storage.tensors import needed_bytes
 from repvgg_onnx.shapes import Axis, bind_shapes, name_of_axis
@@ -74,10 +74,7 @@ def _inferred(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]]) -> on
 
 def _fed(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
     """Inputs that are tensors and have no default."""
-    stored = {tensor.name for tensor in graph.initializer} | {each.values.name for each in graph.sparse_initializer}
-    for value in graph.input:
-        if value.name not in stored and value.type.HasField("tensor_type"):
-            yield value
+    return (value for value in fed_inputs(graph) if value.type.HasField("tensor_type"))
 
 
 def declared_axes(graph: onnx.GraphProto) -> dict[str, tuple[Axis, ...]]:

@@ -21,7 +21,7 @@ from repvgg_onnx.checks.precision import FLOATS, least_precise
 from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, moved_by
 from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, Session, loadable
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.bodies import fed_inputs, reads_of
 from repvgg_onnx.graph.cut import model_of
 
 _AGAIN = "#again"
@@ -267,7 +267,6 @@ def _part(model: onnx.ModelProto, flow: Dataflow, names: Sequence[str], known: C
         nodes.append(node)
     made = {name for node in nodes for name in node.output}
     outside = {name for node in nodes for name in reads_of(node)} - made
-    inputs = {value.name for value in model.graph.input}
-    stored = {tensor.name for tensor in model.graph.initializer}
-    given = sorted(name for name in outside if name in known or (name in inputs and name not in stored))
+    fed = {value.name for value in fed_inputs(model.graph)}
+    given = sorted(name for name in outside if name in known or name in fed)
     return _Part(model, tuple(nodes), tuple(given), tuple(names))

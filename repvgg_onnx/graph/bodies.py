@@ -62,6 +62,17 @@ def makers_of(body: Body) -> dict[str, int]:
     return {name: index for index, node in enumerate(body.node) for name in node.output if name}
 
 
+def stored_names(graph: onnx.GraphProto) -> set[str]:
+    """Names of the initializers, the sparse ones too."""
+    return {tensor.name for tensor in graph.initializer} | {each.values.name for each in graph.sparse_initializer}
+
+
+def fed_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that a caller has to feed: those without an initializer."""
+    stored = stored_names(graph)
+    return [value for value in graph.input if value.name not in stored]
+
+
 def stored_tensors(body: Body) -> dict[str, onnx.TensorProto]:
     """Tensors that a body stores, by the names under which its nodes read them: initializers and Constant nodes."""
     stored = {tensor.name: tensor for tensor in body.initializer} if isinstance(body, onnx.GraphProto) else {}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx
 
-from repvgg_onnx.graph.bodies import makers_of, reads_of
+from repvgg_onnx.graph.bodies import fed_inputs, makers_of, reads_of
 from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE
 
 
@@ -21,7 +21,7 @@ class Cutter:
         self._makers = makers_of(graph)
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
         self._sparse = {tensor.values.name: tensor for tensor in graph.sparse_initializer}
-        self._given = {value.name: value for value in graph.input}
+        self._fed = {value.name: value for value in fed_inputs(graph)}
 
     def makes(self, tensor: str) -> bool:
         """Whether a node of the graph makes the tensor."""
@@ -56,9 +56,8 @@ class Cutter:
         graph = onnx.GraphProto(name="part", node=[self._model.graph.node[index] for index in indices])
         graph.initializer.extend(self._stored[name] for name in sorted(outside & self._stored.keys()))
         graph.sparse_initializer.extend(self._sparse[name] for name in sorted(outside & self._sparse.keys()))
-        fed = self._given.keys() - self._stored.keys() - self._sparse.keys()
         graph.input.extend(inputs)
-        graph.input.extend(self._given[name] for name in sorted(outside & fed))
+        graph.input.extend(self._fed[name] for name in sorted(outside & self._fed.keys()))
         graph.output.extend(outputs)
         return model_of(graph, self._model)
 
