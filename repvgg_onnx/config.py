@@ -135,17 +135,17 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckError(f"{path}: is no TOML: {error}") from error
+        raise CheckError(f"{path}: is not TOML: {error}") from error
     return document
 
 
 def _configuration(path: Path, table: Any) -> Configuration:
     bare = Configuration(path, {}, {})
     if not isinstance(table, dict):
-        raise CheckError(f"{bare.name()}: is no table")
+        raise CheckError(f"{bare.name()}: must be a table")
     models = table.get(MODELS, {})
     if not isinstance(models, dict) or not all(isinstance(values, dict) for values in models.values()):
-        raise CheckError(f"{bare.name(MODELS)}: is no table of sections, one for each glob of models")
+        raise CheckError(f"{bare.name(MODELS)}: must be a table of sections, one for each glob of models")
     return Configuration(path, {key: value for key, value in table.items() if key != MODELS}, models)
 
 

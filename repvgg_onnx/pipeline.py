@@ -22,6 +22,7 @@ from repvgg_onnx.fusion.regions import Findings, Group, find_regions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.fusion.rounds import is_final, settled
 from repvgg_onnx.graph import assume, surgeon
+from repvgg_onnx.graph.bodies import fed_inputs
 from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
@@ -257,8 +258,7 @@ def input_shapes(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> 
     Raises:
         CheckError: ``given`` does not fit the model's inputs.
     """
-    stored = {tensor.name for tensor in model.graph.initializer}
-    types = tensor_types(onnx.GraphProto(input=[value for value in model.graph.input if value.name not in stored]))
+    types = tensor_types(onnx.GraphProto(input=fed_inputs(model.graph)))
     return bind_shapes({name: known.shape for name, known in types.items() if known.shape is not None}, given)
 
 

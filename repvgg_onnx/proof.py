@@ -32,7 +32,7 @@ from repvgg_onnx.fusion.value import Frame
 from repvgg_onnx.fusion.walk import Candidate, walk
 from repvgg_onnx.fusion.write import Writer, write_form
 from repvgg_onnx.graph.budget import DEFAULT_MB
-from repvgg_onnx.graph.cut import Cutter
+from repvgg_onnx.graph.cut import Cutter, model_of
 from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike, load_model
 from repvgg_onnx.graph.normalize import inline_functions
@@ -303,7 +303,7 @@ def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: C
     graph.name = "majorant"
     graph.input.append(_value(region.root, onnx.TensorProto.FLOAT))
     graph.output.append(_value(region.sink, onnx.TensorProto.FLOAT))
-    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(model.ir_version, 4))
+    return model_of(graph, model)
 
 
 def _roundings(view: GraphView, region: Region, candidate: tuple[Frame, Candidate] | None) -> int:

@@ -79,10 +79,10 @@ def test_a_file_that_is_named_needs_settings(tmp_path):
 @pytest.mark.parametrize(
     ("text", "name", "sentence"),
     [
-        ("threads = ", "repvgg-onnx.toml", "is no TOML"),
-        ("[tool]\nrepvgg-onnx = 3", "pyproject.toml", "tool.repvgg-onnx: is no table"),
-        ("models = 3", "repvgg-onnx.toml", "models: is no table of sections"),
-        ("[models]\nthreads = 3", "repvgg-onnx.toml", "models: is no table of sections"),
+        ("threads = ", "repvgg-onnx.toml", "is not TOML"),
+        ("[tool]\nrepvgg-onnx = 3", "pyproject.toml", "tool.repvgg-onnx: must be a table"),
+        ("models = 3", "repvgg-onnx.toml", "models: must be a table of sections"),
+        ("[models]\nthreads = 3", "repvgg-onnx.toml", "models: must be a table of sections"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, text, name, sentence):

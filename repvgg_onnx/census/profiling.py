@@ -1,7 +1,7 @@
 """profile(): what one run of a model takes, without running it and without reading its weights."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -9,10 +9,10 @@ from onnx import helper
 
 from repvgg_onnx.census.liveness import Step, live_bytes
 from repvgg_onnx.census.results import Layer, Profile
-from repvgg_onnx.census.sizes import bytes_of, size_graph, static_shape
+from repvgg_onnx.census.sizes import bytes_of, size_graph
 from repvgg_onnx.census.stored import census, operator_of
 from repvgg_onnx.census.weights import Weight, computed_weights, is_computed_before, stored_weights
-from repvgg_onnx.graph.bodies import nested_bodies, subgraphs
+from repvgg_onnx.graph.bodies import captured_names, label_of, nested_bodies, read_names, subgraphs
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.macs import multiply_adds, winograd_multiplications
 from repvgg_onnx.graph.normalize import TensorType, tensor_types
@@ -88,7 +88,7 @@ def _scope(graph: onnx.GraphProto, stored: onnx.GraphProto, outer: _Scope | None
             weights.update(computed_weights(node, weights, types))
     if outer:
         return _Scope(types, {**outer.bytes, **sizes}, weights, outer.read, outer.claimed)
-    return _Scope(types, sizes, weights, frozenset(_read(graph)), set())
+    return _Scope(types, sizes, weights, frozenset(read_names(graph)), set())
 
 
 def _count(graph: onnx.GraphProto, scope: _Scope, around: int) -> tuple[list[Layer], int]:
@@ -142,21 +142,8 @@ def _outputs(node: onnx.NodeProto, scope: _Scope) -> tuple[str, ...]:
 
 def _step(node: onnx.NodeProto, storage: Mapping[str, str], scope: _Scope) -> Step:
     """The tensors whose memory a node and the graphs in it read, and the ones that it makes."""
-    reads = {storage.get(name, name) for name in (*node.input, *_captured(node)) if name not in scope.weights}
+    reads = {storage.get(name, name) for name in (*node.input, *captured_names(node)) if name not in scope.weights}
     return Step(tuple(reads), () if _is_view(node, scope) else _outputs(node, scope))
-
-
-def _captured(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that the graphs in a node read, their own ones too."""
-    return (name for body in subgraphs(node) for name in _read(body))
-
-
-def _read(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names that the nodes of a graph and of the graphs in it read, and those of all outputs."""
-    for body, _ in nested_bodies(graph):
-        yield from (name for node in body.node for name in node.input)
-        if isinstance(body, onnx.GraphProto):
-            yield from (value.name for value in body.output)
 
 
 def _layer(node: onnx.NodeProto, scope: _Scope, live: int) -> Layer:
@@ -167,7 +154,7 @@ def _layer(node: onnx.NodeProto, scope: _Scope, live: int) -> Layer:
     moves = known and not _is_view(node, scope) and not any(True for _ in subgraphs(node))
     weights = [scope.weights[name] for name in inputs if name in scope.weights]
     return Layer(
-        name=node.name or next(iter(outputs), ""),
+        name=label_of(node),
         op_type=operator_of(node),
         output_shape=_shape(outputs[0], scope) if outputs else None,
         parameters=_claim(weights, scope.claimed),
@@ -197,7 +184,7 @@ def _products(node: onnx.NodeProto, scope: _Scope) -> tuple[int | None, int]:
 
 def _shape(tensor: str, scope: _Scope) -> tuple[int, ...] | None:
     known = scope.types.get(tensor)
-    return static_shape(known) if known else None
+    return known.static_shape if known else None
 
 
 def _claim(weights: Sequence[Weight], claimed: set[str]) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import nested_bodies
+from repvgg_onnx.graph.bodies import fed_inputs, nested_bodies
 from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, inline_functions
 from repvgg_onnx.graph.storage.tensors import needed_bytes
 from repvgg_onnx.shapes import Axis, bind_shapes, name_of_axis
@@ -49,17 +49,9 @@ def size_graph(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> Si
     return Sized(graph, inputs, tuple(name for name in inputs if _is_assumed(name, declared, given)))
 
 
-def static_shape(known: TensorType) -> tuple[int, ...] | None:
-    """The shape of a tensor, if it is known on every axis."""
-    if known.shape is None:
-        return None
-    sizes = tuple(size for size in known.shape if size is not None)
-    return sizes if len(sizes) == len(known.shape) else None
-
-
 def bytes_of(known: TensorType) -> int | None:
     """Bytes of a tensor, several elements to a byte where the type is narrow; None where the size is not known."""
-    shape = static_shape(known)
+    shape = known.static_shape
     if shape is None:
         return None
     try:
@@ -82,10 +74,7 @@ def _inferred(model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]]) -> on
 
 def _fed(graph: onnx.GraphProto) -> Iterator[onnx.ValueInfoProto]:
     """Inputs that are tensors and have no default."""
-    stored = {tensor.name for tensor in graph.initializer} | {each.values.name for each in graph.sparse_initializer}
-    for value in graph.input:
-        if value.name not in stored and value.type.HasField("tensor_type"):
-            yield value
+    return (value for value in fed_inputs(graph) if value.type.HasField("tensor_type"))
 
 
 def declared_axes(graph: onnx.GraphProto) -> dict[str, tuple[Axis, ...]]:

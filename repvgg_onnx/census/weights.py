@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from repvgg_onnx.census.sizes import bytes_of, static_shape
+from repvgg_onnx.census.sizes import bytes_of
 from repvgg_onnx.census.stored import FLOATING
 from repvgg_onnx.graph.bodies import subgraphs
 from repvgg_onnx.graph.constants import RANDOM
@@ -61,6 +61,6 @@ def computed_weights(
 
 
 def _stored(name: str, known: TensorType) -> Weight:
-    shape = static_shape(known)
+    shape = known.static_shape
     counts = shape is not None and known.elem_type in FLOATING
     return Weight(bytes_of(known) or 0, {name: math.prod(shape or ())} if counts else {})

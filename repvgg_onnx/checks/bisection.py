@@ -17,6 +17,7 @@ from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
 from repvgg_onnx.checks.session import (
     CPU,
+    PLAIN,
     ModelLike,
     ProviderLike,
     Session,
@@ -27,8 +28,9 @@ from repvgg_onnx.checks.session import (
 )
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
+from repvgg_onnx.graph.bodies import label_of
 
-LEVEL = "ORT_DISABLE_ALL"
+LEVEL = PLAIN
 """Optimization level: others would not leave every tensor in the graph."""
 
 
@@ -195,17 +197,12 @@ def _judged(flow: Dataflow, findings: Mapping[str, _Finding], limit: float) -> I
         error, node = finding.compared.error, flow.producers[name]
         yield TensorParity(
             name=name,
-            node=_label(node),
+            node=label_of(node),
             op_type=node.op_type,
-            members=tuple(map(_label, ancestry.members)),
+            members=tuple(map(label_of, ancestry.members)),
             error=error,
             error_of_inputs=inherited,
             origin=error > limit >= inherited,
             feed=finding.feed,
             reason=finding.compared.reason,
         )
-
-
-def _label(node: onnx.NodeProto) -> str:
-    """A node's name, or its first output where it has none."""
-    return node.name or next(name for name in node.output if name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.bodies import makers_of, reads_of
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Dataflow:
     """
 
     def __init__(self, graph: onnx.GraphProto) -> None:
-        self.producers = {name: node for node in graph.node for name in node.output if name}
-        self._positions = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+        self._positions = makers_of(graph)
+        self.producers = {name: graph.node[index] for name, index in self._positions.items()}
 
     def position(self, node: onnx.NodeProto) -> int:
         """Index of a node that computes something."""

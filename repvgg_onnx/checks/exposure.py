@@ -11,11 +11,11 @@ from google.protobuf.message import DecodeError
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.session import ModelLike, Source
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.normalize import infer_skeleton, tensor_types
 
 BYTES_AT_ONCE = 2**28
 """Size of the exposed values of one model, as float64, in which they are compared."""
 
-_SMALL = 64  # elements of an initializer that may decide about shapes
 _UNKNOWN = 2**20  # elements of a tensor whose size cannot be inferred
 
 
@@ -36,6 +36,15 @@ def private_copy(model: ModelLike) -> onnx.ModelProto:
         return onnx.load(os.fspath(model))
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
         raise ModelError(f"cannot be read: {' '.join(str(error).split())}") from error
+
+
+def complete(model: ModelLike) -> onnx.ModelProto:
+    """The model with its external data in memory; not to be changed.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    return model if isinstance(model, onnx.ModelProto) else private_copy(model)
 
 
 def parsed(model: ModelLike) -> onnx.ModelProto:
@@ -118,26 +127,8 @@ def _largest(model: onnx.ModelProto, feeds: Sequence[Feed]) -> dict[str, int]:
 def _elements(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Elements of the tensors, as far as the shapes of the inputs tell."""
     try:
-        inferred = onnx.shape_inference.infer_shapes(_skeleton(model, shapes), data_prop=True).graph
-    except onnx.shape_inference.InferenceError:
+        types = tensor_types(infer_skeleton(model, shapes).graph)
+    except ModelError:  # onnxruntime takes models that onnx's checker does not
         return {}
-    sizes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.value_info, *inferred.output)}
-    known = {name: dims for name, dims in sizes.items() if dims and all(dim.HasField("dim_value") for dim in dims)}
-    return {name: math.prod(dim.dim_value for dim in dims) for name, dims in known.items()}
-
-
-def _skeleton(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """The model on inputs of these shapes; large initializers are inputs, so that their values need no copy."""
-    graph = onnx.GraphProto(name="skeleton", node=model.graph.node, output=model.graph.output)
-    for value in model.graph.input:
-        if value.name in shapes:
-            elem_type = value.type.tensor_type.elem_type
-            graph.input.append(onnx.helper.make_tensor_value_info(value.name, elem_type, shapes[value.name]))
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL:
-            graph.initializer.append(tensor)
-        else:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return onnx.ModelProto(
-        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions, graph=graph
-    )
+    known = {name: type_.static_shape for name, type_ in types.items()}
+    return {name: math.prod(shape) for name, shape in known.items() if shape is not None}

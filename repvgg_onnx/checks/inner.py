@@ -18,10 +18,11 @@ from repvgg_onnx.checks.exposure import in_batches, with_outputs
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.kinds import Kind
 from repvgg_onnx.checks.precision import FLOATS, least_precise
-from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, PLAIN, SHIPPED, moved_by
-from repvgg_onnx.checks.session import Array, Session, loadable
+from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, moved_by
+from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, Session, loadable
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.bodies import fed_inputs, reads_of
+from repvgg_onnx.graph.cut import model_of
 
 _AGAIN = "#again"
 _AGAIN_AT_MOST = 2.0
@@ -247,12 +248,7 @@ class _Part:
             elem_type = helper.np_dtype_to_tensor_dtype(values[name].dtype)
             graph.input.append(helper.make_tensor_value_info(name, elem_type, None))
         graph.output.extend(onnx.ValueInfoProto(name=name + _AGAIN) for name in self.names)
-        return helper.make_model(
-            graph,
-            opset_imports=self.whole.opset_import,
-            ir_version=max(self.whole.ir_version, 4),
-            functions=self.whole.functions,
-        )
+        return model_of(graph, self.whole)
 
     def run(self, session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
         """The tensors computed from these values."""
@@ -273,7 +269,6 @@ def _part(model: onnx.ModelProto, flow: Dataflow, names: Sequence[str], known: C
         nodes.append(node)
     made = {name for node in nodes for name in node.output}
     outside = {name for node in nodes for name in reads_of(node)} - made
-    inputs = {value.name for value in model.graph.input}
-    stored = {tensor.name for tensor in model.graph.initializer}
-    given = sorted(name for name in outside if name in known or (name in inputs and name not in stored))
+    fed = {value.name for value in fed_inputs(model.graph)}
+    given = sorted(name for name in outside if name in known or name in fed)
     return _Part(model, tuple(nodes), tuple(given), tuple(names))

@@ -189,7 +189,7 @@ def _batch_count(spec: TensorSpec, array: Array, shapes: Shapes) -> int:
         return 1
     rows = len(array)
     if rows % axis:
-        raise CheckError(f"the array for input {spec.name!r} has {rows} rows, which is no multiple of {axis}")
+        raise CheckError(f"the array for input {spec.name!r} has {rows} rows, which is not a multiple of {axis}")
     return max(rows // axis, 1)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
-from repvgg_onnx.graph.bodies import reads_of, subgraphs
+from repvgg_onnx.checks.precision import FLOAT_TYPES
+from repvgg_onnx.graph.bodies import reads_of, stored_tensors, subgraphs
 
 WIDEST = 255.0
 """Widest range of a Clip that errors are measured against. A wider one, such as a guard against overflow, says nothing
@@ -39,7 +40,6 @@ _JUMPING = frozenset(
 _DRAWING = frozenset(
     ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"]
 )
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _range(node: onnx.NodeProto, kinds: Mapping[str, Kind], constants: Mapping[s
         bounds = dict(zip(("min", "max"), (constants.get(name) for name in node.input[1:]), strict=False))
         low, high = (bounds.get(end, given.get(end)) for end in ("min", "max"))
         return high - low if low is not None and high is not None and 0 < high - low <= WIDEST else None
-    if node.op_type not in _MOVING or (node.op_type == "Cast" and _target(node) not in _FLOATS):
+    if node.op_type not in _MOVING or (node.op_type == "Cast" and _target(node) not in FLOAT_TYPES):
         return None
     joined = node.input if node.op_type == "Concat" else node.input[:1]
     ranges = [kinds.get(name, _PLAIN).range for name in joined]
@@ -102,7 +102,7 @@ def _range(node: onnx.NodeProto, kinds: Mapping[str, Kind], constants: Mapping[s
 
 def _jumps(node: onnx.NodeProto) -> bool:
     """Whether the node, or one in its bodies, turns a small difference into a step."""
-    if node.op_type in _JUMPING or (node.op_type == "Cast" and _target(node) not in _FLOATS):
+    if node.op_type in _JUMPING or (node.op_type == "Cast" and _target(node) not in FLOAT_TYPES):
         return True
     return any(_jumps(inner) for body in subgraphs(node) for inner in body.node)
 
@@ -120,16 +120,14 @@ def _target(node: onnx.NodeProto) -> int:
 
 def _constants(graph: onnx.GraphProto) -> dict[str, float]:
     """Single numbers that the graph stores, by name."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    numbers: dict[str, float] = {}
-    for node in graph.node:
-        if node.op_type == "Constant" and len(node.attribute) == 1:
-            (attribute,) = node.attribute
-            if attribute.name == "value_float":
-                numbers[node.output[0]] = attribute.f
-            elif attribute.HasField("t"):
-                stored[node.output[0]] = attribute.t
-    for name, tensor in stored.items():
-        if tensor.data_type in _FLOATS and math.prod(tensor.dims) == 1 and not tensor.external_data:
+    numbers = {
+        node.output[0]: attribute.f
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value_float"
+    }
+    for name, tensor in stored_tensors(graph).items():
+        if tensor.data_type in FLOAT_TYPES and math.prod(tensor.dims) == 1 and not tensor.external_data:
             numbers[name] = float(numpy_helper.to_array(tensor).reshape(-1)[0])
     return numbers

@@ -16,12 +16,12 @@ from repvgg_onnx.checks.agreement import Agreement, agreement_of, total
 from repvgg_onnx.checks.comparison import Comparison, compare_values, described, is_finite, normalized_error
 from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
-from repvgg_onnx.checks.exposure import parsed, private_copy
+from repvgg_onnx.checks.exposure import complete, parsed
 from repvgg_onnx.checks.inner import Inner, compare_inner
 from repvgg_onnx.checks.inputs import Ranges, Shapes
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
-from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PLAIN, SHIPPED, Reference, few, reference
-from repvgg_onnx.checks.session import CPU, LEVELS, ModelLike, ProviderLike, Session, Source, loadable
+from repvgg_onnx.checks.reference import LOUD, OF_NOISE, Reference, few, reference
+from repvgg_onnx.checks.session import CPU, LEVELS, PLAIN, SHIPPED, ModelLike, ProviderLike, Session, Source, loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.checks.verdicts import DecidedBy, OutputParity, Parity
 from repvgg_onnx.errors import CheckError, LoadError, ModelError, RunError
@@ -299,7 +299,7 @@ class _Judge:
         if not outputs:
             return None
         feeds = few(self.known.feeds)
-        before, after = private_copy(self.known.model), private_copy(self.after)
+        before, after = complete(self.known.model), complete(self.after)
         names = [output.name for output in outputs]
         try:
             return compare_inner(

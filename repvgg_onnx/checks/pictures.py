@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import TensorProto, numpy_helper
+from onnx import numpy_helper
 
+from repvgg_onnx.checks.precision import FLOAT_TYPES
 from repvgg_onnx.checks.session import Array
-from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.bodies import reads_of, stored_tensors
 
 BYTE = 255.0
 FAINT = 0.125
@@ -19,9 +20,9 @@ this is the geometric mean of 2 and 2/255."""
 MEAN_OF_BYTES = 16.0
 """A larger constant subtracted from an input is the mean of pixels of 0 … 255."""
 
-_PASSED = frozenset(["Add", "BatchNormalization", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"])
+_LAYERS = frozenset(["BatchNormalization", "Conv"])
+_PASSED = _LAYERS | {"Add", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"}
 _MOST_STEPS = 16
-_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 def smooth(shape: tuple[int, ...], axes: range, rng: np.random.Generator) -> Array:
@@ -56,15 +57,13 @@ def whites_of(model: onnx.ModelProto, folder: str = "") -> dict[str, float]:
         folder: of its external data.
     """
     graph = model.graph
-    stored = {tensor.name: tensor for tensor in graph.initializer}
+    stored = stored_tensors(graph)
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
-            stored[node.output[0]] = node.attribute[0].t
         for name in set(reads_of(node)):
             readers.setdefault(name, []).append(node)
     weights = _Weights(stored, folder)
-    inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in _FLOATS]
+    inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in FLOAT_TYPES]
     return {name: _white(name, readers, weights) for name in inputs if name not in stored}
 
 
@@ -88,32 +87,51 @@ class _Weights:
 
 def _white(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]], weights: _Weights) -> float:
     """White for one input: the gain from it to the first convolution's output decides, and means taken off it."""
-    gain, kernel = 1.0, None
+    gain, convolved = 1.0, False
     for _ in range(_MOST_STEPS):
-        following = readers.get(name, ())
-        node = following[0] if following else None
-        if node is None or (len(following) > 1 and node.op_type not in ("Conv", "BatchNormalization")):
+        node = _next(name, readers)
+        if node is None or (node.op_type == "Conv" and convolved):
             break
-        if node.op_type == "Conv" and kernel is None:
-            kernel = weights.read(node, 1)
-            if kernel is None or kernel.ndim < 3:
-                break
-            gain *= float(np.median(np.abs(kernel).reshape(len(kernel), -1).sum(axis=1)))
-        elif node.op_type not in _PASSED:
+        if node.op_type in ("Add", "Sub") and not convolved and _size(node, name, weights) > MEAN_OF_BYTES * gain:
+            return BYTE
+        factor = _gain(node, name, weights)
+        if factor is None:
             break
-        elif node.op_type == "BatchNormalization":
-            gamma, var = weights.read(node, 1), weights.read(node, 4)
-            if gamma is None or var is None:
-                break
-            gain *= float(np.median(np.abs(gamma) / np.sqrt(np.maximum(var, 0) + 1e-5)))
-            if kernel is not None:
-                break
-        else:
-            constant = weights.read(node, 1 if node.input[0] == name else 0)
-            size = float(np.median(np.abs(constant))) if constant is not None and constant.size else None
-            if size is not None and kernel is None:
-                if node.op_type in ("Add", "Sub") and size > MEAN_OF_BYTES * gain:
-                    return BYTE
-                gain *= {"Mul": size, "Div": 1.0 / size if size else 1.0}.get(node.op_type, 1.0)
+        if not convolved or node.op_type == "BatchNormalization":
+            gain *= factor
+        if convolved and node.op_type == "BatchNormalization":
+            break
+        convolved |= node.op_type == "Conv"
         name = node.output[0]
-    return BYTE if kernel is not None and gain < FAINT else 1.0
+    return BYTE if convolved and gain < FAINT else 1.0
+
+
+def _next(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]]) -> onnx.NodeProto | None:
+    """The node that reads a tensor, if it may stand between an input and the first layer; None where several differ."""
+    following = readers.get(name, ())
+    first = following[0] if following else None
+    if first is None or first.op_type not in _PASSED or (len(following) > 1 and first.op_type not in _LAYERS):
+        return None
+    return first
+
+
+def _gain(node: onnx.NodeProto, name: str, weights: _Weights) -> float | None:
+    """What a node multiplies a tensor by, on the median of its channels; None where its weights cannot be read."""
+    if node.op_type == "Conv":
+        kernel = weights.read(node, 1)
+        if kernel is None or kernel.ndim < 3:
+            return None
+        return float(np.median(np.abs(kernel).reshape(len(kernel), -1).sum(axis=1)))
+    if node.op_type == "BatchNormalization":
+        gamma, var = weights.read(node, 1), weights.read(node, 4)
+        if gamma is None or var is None:
+            return None
+        return float(np.median(np.abs(gamma) / np.sqrt(np.maximum(var, 0) + 1e-5)))
+    size = _size(node, name, weights) if node.op_type in ("Mul", "Div") else 0.0
+    return 1.0 if size == 0 else size if node.op_type == "Mul" else 1.0 / size
+
+
+def _size(node: onnx.NodeProto, name: str, weights: _Weights) -> float:
+    """The median size of the constant that a node combines a tensor with; 0 where there is none."""
+    constant = weights.read(node, 1 if node.input[0] == name else 0)
+    return float(np.median(np.abs(constant))) if constant is not None and constant.size else 0.0

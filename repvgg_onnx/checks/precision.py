@@ -18,6 +18,8 @@ _NAMES: dict[int, str] = {
     TensorProto.FLOAT16: "float16",
     TensorProto.BFLOAT16: "bfloat16",
 }
+FLOAT_TYPES = frozenset(_NAMES)
+"""The same types as ONNX numbers them."""
 
 
 def require_tolerance(asked: float | None) -> None:

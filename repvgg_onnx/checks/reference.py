@@ -19,10 +19,8 @@ from repvgg_onnx.checks.inputs import Feed, Specs
 from repvgg_onnx.checks.kinds import Kind, kinds_of
 from repvgg_onnx.checks.pictures import whites_of
 from repvgg_onnx.checks.precision import FLOATS, UNIT_ROUNDOFF, least_precise
-from repvgg_onnx.checks.session import Array, ModelLike, Session, Source, merged_inputs
+from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, ModelLike, Session, Source, merged_inputs
 
-PLAIN, SHIPPED = "ORT_DISABLE_ALL", "ORT_ENABLE_ALL"
-"""The level that runs the nodes as they stand, and the one that models are deployed with."""
 OF_NOISE = 8.0
 """How many times a model's own noise an error may be. Measured on 14 networks whose noise is 1e-7 to 1, the error of a
 right fold is 0.6 to 2.6 times it."""

@@ -13,11 +13,12 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.checks.comparison import normalized_error
+from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.exposure import parsed
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
-from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, PLAIN, SHIPPED, Reference, few, moved_by
-from repvgg_onnx.checks.session import Array, ProviderLike, loadable, open_session
+from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, Reference, few, moved_by
+from repvgg_onnx.checks.session import CPU, PLAIN, SHIPPED, Array, loadable
 from repvgg_onnx.errors import LoadError, RunError
 
 AT_ONCE = 16  # pieces whose roots and sinks are kept in memory together
@@ -91,13 +92,12 @@ def check_regions(known: Reference, pieces: Sequence[Piece]) -> tuple[RegionPari
     """
     feeds = few(known.feeds)
     tolerance, _ = tolerance_of(parsed(known.model))
-    provider, threads = known.conditions.provider, known.conditions.threads
     found: list[RegionParity] = []
     for start in range(0, len(pieces), AT_ONCE):
         some = pieces[start : start + AT_ONCE]
         names = list(dict.fromkeys(name for piece in some for name in (piece.root, piece.sink)))
         recorded = [(feed, known.inner(feed, names)) for feed in feeds]
-        found += [_compare(piece, recorded, tolerance, provider, threads) for piece in some]
+        found += [_compare(piece, recorded, tolerance, known.conditions) for piece in some]
     return tuple(found)
 
 
@@ -105,41 +105,38 @@ def _compare(
     piece: Piece,
     recorded: Sequence[tuple[Feed, Mapping[str, Array]]],
     tolerance: float,
-    provider: ProviderLike,
-    threads: int,
+    conditions: Conditions,
 ) -> RegionParity:
     try:
         with loadable(piece.model) as source:
-            session = open_session(source, level=PLAIN, provider=provider, threads=threads)
+            session = conditions.open(source, PLAIN)
             read = list(session.inputs)  # the root, and inputs of the model that a shape inside is computed from
             results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
     except (LoadError, RunError):
         return RegionParity(piece.name, piece.sink, math.inf, math.inf, 0.0, tolerance, recorded[0][0].label)
-    bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], threads))
+    bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], conditions))
     worst: RegionParity | None = None
     for (feed, values), result, bound in zip(recorded, results, bounds, strict=True):
         parity = _judged(piece, values[piece.sink], result, bound, tolerance, feed.label)
         if tolerance < parity.error < math.inf and parity.used <= 1.0:
-            parity = replace(parity, noise=_noise(piece, values, provider, threads))
+            parity = replace(parity, noise=_noise(piece, values, conditions))
         if worst is None or (parity.passed, -parity.error) < (worst.passed, -worst.error):
             worst = parity
     assert worst is not None  # there is at least one feed
     return worst
 
 
-def _noise(piece: Piece, values: Mapping[str, Array], provider: ProviderLike, threads: int) -> float:
+def _noise(piece: Piece, values: Mapping[str, Array], conditions: Conditions) -> float:
     """How far the original's part differs from itself, at another level and where its root moves by one unit."""
     with loadable(piece.original()) as source:
-        session, shipped = (
-            open_session(source, level=level, provider=provider, threads=threads) for level in (PLAIN, SHIPPED)
-        )
+        session, shipped = (conditions.open(source, level) for level in (PLAIN, SHIPPED))
     given = {name: values[name] for name in session.inputs}
     others = [session.run(moved_by(given, seed, 1))[piece.sink] for seed in PATTERNS]
     others.append(shipped.run(given)[piece.sink])
     return max(normalized_error(values[piece.sink], other) for other in others)
 
 
-def _bounds(piece: Piece, roots: Sequence[Array], threads: int) -> Iterator[Array | None]:
+def _bounds(piece: Piece, roots: Sequence[Array], conditions: Conditions) -> Iterator[Array | None]:
     """For each recorded root a bound on the error of each element of the sink; None where there is none.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1: n roundings change a sum by at most
@@ -150,7 +147,7 @@ def _bounds(piece: Piece, roots: Sequence[Array], threads: int) -> Iterator[Arra
         yield from [None] * len(roots)
         return
     with loadable(piece.majorant) as source:
-        session = open_session(source, level=PLAIN, threads=threads)
+        session = replace(conditions, provider=CPU).open(source, PLAIN)
         for root in roots:
             magnitude = np.abs(root.astype(np.float32))
             yield session.run({piece.root: magnitude})[piece.sink].astype(np.float64) * (unit / (1.0 - unit))

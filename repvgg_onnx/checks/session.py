@@ -27,9 +27,11 @@ ProviderLike = str | tuple[str, Mapping[str, str]]
 Array = npt.NDArray[Any]
 
 CPU = "CPUExecutionProvider"
+PLAIN, SHIPPED = "ORT_DISABLE_ALL", "ORT_ENABLE_ALL"
+"""The level that runs the nodes as they stand, and the one that models are deployed with."""
 LEVELS = {
-    "ORT_DISABLE_ALL": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
-    "ORT_ENABLE_ALL": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    PLAIN: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    SHIPPED: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
 
 _FATAL_ONLY = 4  # every other message also comes as an exception

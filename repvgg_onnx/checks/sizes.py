@@ -12,14 +12,13 @@ import numpy as np
 
 from repvgg_onnx.checks.drawing import draw
 from repvgg_onnx.checks.ranges import Range
-from repvgg_onnx.checks.session import CPU, ModelLike, ProviderLike, Session, loadable, open_session
+from repvgg_onnx.checks.session import CPU, PLAIN, ModelLike, ProviderLike, Session, loadable, open_session
 from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.shapes import Axis, alternatives, bind_shapes, name_of_axis
 
 Shapes = Mapping[str, Sequence[int]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-LEVEL = "ORT_DISABLE_ALL"
 SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
 MOST_ELEMENTS = 2**24
@@ -63,7 +62,7 @@ def runnable_shapes(
         CheckError: ``shapes`` does not fit, an input cannot be drawn, or the provider is not available.
     """
     with loadable(model) as source:
-        session = open_session(source, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
+        session = open_session(source, level=PLAIN, provider=provider, threads=threads, custom_ops=custom_ops)
     declared = {name: spec.shape for name, spec in session.inputs.items()}
     given = shapes or {}
     if not is_open(declared, given) or (ranges or {}).keys() - declared.keys():  # the latter is for others to refuse

@@ -75,15 +75,15 @@ def candidate_of(
 
     What is compared with the input is the file that stands among the drafts, and will be written.
     """
-    require_files(options.model)
+    opened = _opened(options.model)
     runs = options.verify or options.bench or options.autotune
-    sizes = found_sizes(options.model, assumptions, runtime) if runs and not options.check else None
+    sizes = found_sizes(opened, assumptions, runtime) if runs and not options.check else None
     runtime = on_sizes(runtime, sizes)
     tuning = measured(options, assumptions, runtime, output)
     # What a proof takes beside folding, which times itself, is checking.
     doing = "Folding and checking" if options.verify and not options.check else "Folding"
     with stage(f"{doing} {options.model.name}", quiet=output.quiet), timed("check"):
-        before, opened = _read(options.model, runtime.shapes, assumptions)
+        before = _described(opened, runtime.shapes, assumptions)
         decisions = decided(options, tuning, opened.model)
         overridable = _overridable(opened, assumptions, runtime.shapes, options.max_constant_mb)
         if options.verify and not options.check and before.census.tensor_bytes <= LARGEST_OBSERVED:
@@ -109,12 +109,12 @@ def folded(
     path: Path, assumptions: Assumptions, shapes: dict[str, tuple[int, ...]], output: Output, max_constant_mb: int
 ) -> Candidate:
     """The input read and folded by cost, and nothing checked; it is run only where its sizes are not known."""
-    require_files(path)
+    opened = _opened(path)
     runtime = Runtime(shapes, (), {}, None, CPU, ())
-    sizes = found_sizes(path, assumptions, runtime)
+    sizes = found_sizes(opened, assumptions, runtime)
     shapes = on_sizes(runtime, sizes).shapes
     with stage(f"Folding {path.name}", quiet=output.quiet):
-        before, opened = _read(path, shapes, assumptions)
+        before = _described(opened, shapes, assumptions)
         overridable = _overridable(opened, assumptions, shapes, max_constant_mb)
         fusion = _fused(opened, assumptions, shapes, max_constant_mb, UNDECIDED)
         candidate = _candidate(before, opened, Proof(fusion, (), ()), shapes)
@@ -122,12 +122,18 @@ def folded(
 
 
 @timed("read")
-def _read(path: Path, shapes: Mapping[str, Sequence[int]], assumptions: Assumptions) -> tuple[ModelFile, OpenModel]:
-    """The input, and what is said of it: that of the input as it is folded, with what is taken for granted in it."""
-    opened = open_model(path)
-    model, notes = prepare(opened.model, **asdict(assumptions))
-    described = replace(describe(path, opened), profile=profile(model, shapes=shapes), topology=topology(opened.model))
-    return (replace(described, census=census(model)) if notes else described), opened
+def _opened(path: Path) -> OpenModel:
+    require_files(path)
+    return open_model(path)
+
+
+@timed("read")
+def _described(opened: OpenModel, shapes: Mapping[str, Sequence[int]], assumptions: Assumptions) -> ModelFile:
+    """What is said of the input: that of the input as it is folded, with what is taken for granted in it."""
+    model, notes = prepare(opened.model, files=opened.files, **asdict(assumptions))
+    file = describe(opened.path, opened)
+    described = replace(file, profile=profile(model, shapes=shapes), topology=topology(opened.model))
+    return replace(described, census=census(model)) if notes else described
 
 
 def _overridable(
@@ -136,7 +142,8 @@ def _overridable(
     """The convolutions that stay because a caller may feed their weights; the regions are those of the frozen model."""
     if assumptions.freeze_initializers:
         return None
-    convolutions, total = overridable_convolutions(prepare(opened.model, outputs=assumptions.outputs)[0])
+    kept, _ = prepare(opened.model, outputs=assumptions.outputs, files=opened.files)
+    convolutions, total = overridable_convolutions(kept)
     if not convolutions:
         return None
     frozen = replace(assumptions, freeze_initializers=True)

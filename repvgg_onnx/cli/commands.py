@@ -52,7 +52,7 @@ def cli(ctx: click.Context) -> None:
 
 
 class FuseCommand(ConfigurableCommand):
-    """``fuse``, with the options that do not go together."""
+    """``fuse``, with its mutually exclusive options."""
 
     conflicts = (
         ("in_place", "output"),

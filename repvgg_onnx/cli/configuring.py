@@ -87,7 +87,7 @@ def settings_of(ctx: click.Context, model: Path) -> Settings:
     """What the options are set to where a model is worked on.
 
     Raises:
-        MisuseError: two settings of a file do not go together.
+        MisuseError: two settings of a file are mutually exclusive.
         UsageError: two options of the command line do not.
     """
     params, sources = dict(ctx.meta[_GIVEN]), {}
@@ -122,7 +122,7 @@ def _load(ctx: click.Context, _parameter: click.Parameter, path: Path | None) ->
     """Callback of ``--config``: what the file says are the defaults of the options that are read after it."""
     off = ctx.meta.get(_SWITCHED_OFF, False)
     if off and path is not None:
-        raise click.UsageError("--config and --no-config do not go together", ctx)
+        raise click.UsageError("--config and --no-config are mutually exclusive", ctx)
     ctx.meta[_LOADED] = configuration = None if off or ctx.resilient_parsing else _read(path)
     if configuration is not None:
         group = ctx.parent.command if ctx.parent is not None else None
@@ -141,7 +141,7 @@ def _switch_off(ctx: click.Context, _parameter: click.Parameter, off: bool) -> N
     """Callback of ``--no-config``, which comes before that of ``--config`` unless both are given."""
     ctx.meta[_SWITCHED_OFF] = off
     if off and _LOADED in ctx.meta:
-        raise click.UsageError("--config and --no-config do not go together", ctx)
+        raise click.UsageError("--config and --no-config are mutually exclusive", ctx)
 
 
 def _remember_shown(ctx: click.Context, _parameter: click.Parameter, shown: bool) -> None:
@@ -225,7 +225,7 @@ def _single(option: click.Option, value: Any, folder: Path) -> Any:
 
 
 def _settle(ctx: click.Context, params: dict[str, Any], sources: Mapping[str, str]) -> None:
-    """Options of the command line undo those of a file that they do not go together with."""
+    """Options of the command line undo those of a file that exclude them."""
     command = ctx.command
     for pair in command.conflicts if isinstance(command, ConfigurableCommand) else ():
         if not all(params[name] for name in pair):
@@ -236,8 +236,8 @@ def _settle(ctx: click.Context, params: dict[str, Any], sources: Mapping[str, st
             continue
         first, second = (f"--{name.replace('_', '-')}" for name in pair)
         if from_file:
-            raise MisuseError(f"{sources[pair[1]]}: {first} and {second} do not go together")
-        raise click.UsageError(f"{first} and {second} do not go together", ctx)
+            raise MisuseError(f"{sources[pair[1]]}: {first} and {second} are mutually exclusive")
+        raise click.UsageError(f"{first} and {second} are mutually exclusive", ctx)
 
 
 def _shown(ctx: click.Context, models: Sequence[Path]) -> Iterator[str]:

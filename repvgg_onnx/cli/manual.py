@@ -16,7 +16,7 @@ def _end(*examples: str, done: str = "done", failed: str = "", unusable: str = _
         failed: what exit code 1 means; empty for a command that never gives it.
         unusable: what exit code 3 means.
     """
-    codes = {0: done, 1: failed, 2: "the command was given wrongly", 3: unusable}
+    codes = {0: done, 1: failed, 2: "usage error", 3: unusable}
     lines = (f"{code}  {meaning}" for code, meaning in codes.items() if meaning)
     return "\n\n".join((_part("Examples" if len(examples) > 1 else "Example", examples), _part("Exit codes", lines)))
 

@@ -56,7 +56,7 @@ def fuse_models(ctx: click.Context) -> int:
         The exit code.
 
     Raises:
-        ClickException: the model is not usable, a check failed, or the command was given wrongly.
+        ClickException: the model is not usable, a check failed, or the usage is wrong.
     """
     params = ctx.params
     models, output = list(expand(params["models"])), _output(ctx)
@@ -76,7 +76,7 @@ def check_models(ctx: click.Context) -> int:
         The exit code.
 
     Raises:
-        ClickException: the command was given wrongly.
+        ClickException: the usage is wrong.
     """
     params = ctx.params
     models = list(expand(params["models"]))

@@ -160,7 +160,7 @@ def _require_form(text: str, formats: Sequence[str]) -> None:
     """Makes sure that a report has a format that is known, and a file unless it goes to stdout anyway."""
     name, _, path = text.partition(":")
     if name not in formats:
-        raise click.BadParameter(f"{name!r} is none of {', '.join(formats)}")
+        raise click.BadParameter(f"{name!r} must be one of {', '.join(formats)}")
     if name == ANNOTATIONS and path:
         raise click.BadParameter(f"{ANNOTATIONS} goes to stdout and takes no path")
     if name != ANNOTATIONS and not path:

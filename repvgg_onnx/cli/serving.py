@@ -27,7 +27,7 @@ def run_triton(
         UsageError: shapes were given without a warmup.
     """
     if options.shapes and not options.warmup:
-        raise click.UsageError("--shape is for --warmup, and it was not given")
+        raise click.UsageError("--shape requires --warmup")
     require_name(options.name)
     require_files(model)
     with stage(f"Writing {options.name}", quiet=quiet):

@@ -1,12 +1,8 @@
 """Options of ``triton``, and the one that ``fuse`` has for servers."""
 
-from typing import Literal
-
 import click
 
 from repvgg_onnx.cli.options import Command
-
-Target = Literal["tensorrt"]
 
 
 def target_option(command: Command) -> Command:

@@ -8,7 +8,7 @@ from repvgg_onnx.census.sizes import declared_axes
 from repvgg_onnx.checks.sizes import is_open, runnable_shapes
 from repvgg_onnx.cli.options import Assumptions, Runtime
 from repvgg_onnx.errors import RepvggOnnxError
-from repvgg_onnx.graph.load import load_model, open_model
+from repvgg_onnx.graph.load import OpenModel, open_model
 from repvgg_onnx.pipeline import prepare
 from repvgg_onnx.stages import timed
 
@@ -16,38 +16,39 @@ Sizes = Mapping[str, tuple[int, ...]]
 
 
 @timed("read")
-def found_sizes(path: Path, assumptions: Assumptions, runtime: Runtime) -> Sizes | None:
+def found_sizes(opened: OpenModel, assumptions: Assumptions, runtime: Runtime) -> Sizes | None:
     """The sizes to use; None where those that the user gave, or the usual ones, will do, or no others are found.
 
     A model that runs on none of them may have nothing that has to be run; if it has, that is where the error comes up.
 
     Args:
-        path: the model, a readable file.
+        opened: the model.
         assumptions: what is written into it first.
         runtime: how it is run.
 
     Raises:
-        ModelError: it cannot be read.
+        ModelError: its tensors cannot be read.
         CheckError: it has no such output.
     """
-    opened = open_model(path)
     if runtime.inputs or not is_open(declared_axes(opened.model.graph), runtime.shapes):
         return None
-    loaded = load_model(path)
-    model, _ = prepare(loaded, **asdict(assumptions))
+    model, _ = prepare(opened.model, files=opened.files, **asdict(assumptions))
+    if model is not opened.model:  # onnxruntime cannot have it from the file, and so needs its tensors
+        opened.files.load_all(model)
     arguments = {name: value for name, value in runtime.arguments(threads=0).items() if name != "inputs"}
     try:
-        return runnable_shapes(path if model is loaded else model, **arguments)
+        return runnable_shapes(opened.path if model is opened.model else model, **arguments)
     except RepvggOnnxError:
         return None
 
 
 def common_sizes(paths: tuple[Path, ...], runtime: Runtime) -> Sizes | None:
     """The same for models that are run side by side; None if they declare different axes, of which one may decide."""
-    declared = [declared_axes(open_model(path).model.graph) for path in paths]
+    models = [open_model(path) for path in paths]
+    declared = [declared_axes(opened.model.graph) for opened in models]
     if any(axes != declared[0] for axes in declared):
         return None
-    return found_sizes(paths[0], Assumptions(), runtime)
+    return found_sizes(models[0], Assumptions(), runtime)
 
 
 def on_sizes(runtime: Runtime, sizes: Sizes | None) -> Runtime:

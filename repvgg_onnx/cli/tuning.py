@@ -103,7 +103,7 @@ def read_decisions(path: Path, model: onnx.ModelProto) -> Decisions:
     except (KeyError, TypeError) as error:
         raise CheckError(f"decisions file {path} is damaged: {type(error).__name__} {error}") from error
     if sha256 != fingerprint(model):
-        raise CheckError(f"decisions file {path} is about another model, or another version of this one")
+        raise CheckError(f"decisions file {path} was made for a different model, or another version of this one")
     return decisions
 
 
@@ -113,16 +113,16 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckError(f"decisions file {path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckError(f"decisions file {path} is no JSON document: {error}") from error
+        raise CheckError(f"decisions file {path} is not a JSON document: {error}") from error
     if not isinstance(document, dict) or document.get("format") != DECISIONS:
-        raise CheckError(f"{path} is no decisions file of this program")
+        raise CheckError(f"{path} is not a decisions file of this program")
     return document
 
 
 def _ends(entry: dict[str, Any]) -> tuple[str, str]:
     root, sink = entry["root"], entry["sink"]
     if not isinstance(root, str) or not isinstance(sink, str):
-        raise TypeError("a root or a sink is no name")
+        raise TypeError("a root or a sink is not a name")
     return root, sink
 
 

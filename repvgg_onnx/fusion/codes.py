@@ -181,8 +181,8 @@ CODES: dict[str, Code] = {
         _NONE,
     ),
     "reshaped": Code(
-        "A Reshape, Flatten or Squeeze merges or splits the channels, or what follows it is no gain and no offset per "
-        "channel.",
+        "A Reshape, Flatten or Squeeze merges or splits the channels, or what follows it is neither a gain nor an "
+        "offset per channel.",
         _NONE,
     ),
     "shared": Code(

@@ -17,6 +17,7 @@ from repvgg_onnx.fusion.plans import Plan
 from repvgg_onnx.fusion.results import PROVENANCE, Member, Region
 from repvgg_onnx.fusion.sweep import splice, sweep, tensor_names
 from repvgg_onnx.fusion.write import Writer, write_form
+from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 VERSION = "repvgg_onnx.version"
@@ -34,7 +35,9 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         What was emitted, in the order of the replacements.
     """
     files = view.constants.files if view.outer is None else None
-    writer = Writer(view.proto, set(tensor_names(model.graph)), as_nodes=model.ir_version < 4, files=files)
+    writer = Writer(
+        view.proto, set(tensor_names(model.graph)), as_nodes=model.ir_version < FIRST_OVERRIDABLE, files=files
+    )
     regions = []
     nodes: dict[int, list[onnx.NodeProto]] = {}
     removed: set[int] = set()

@@ -7,6 +7,8 @@ from typing import Any
 
 import onnx
 
+from repvgg_onnx.graph.bodies import makers_of, read_names, reads_of, subgraphs
+
 
 def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]], removed: Iterable[int]) -> set[str]:
     """The new nodes stand at these indices, the removed ones are gone, and so is whatever fed only them.
@@ -38,8 +40,8 @@ def sweep(graph: onnx.GraphProto, orphans: set[str]) -> set[str]:
     Returns:
         Further tensors that have lost a reader.
     """
-    readers = Counter(_used(graph))
-    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    readers = Counter(read_names(graph))
+    makers = makers_of(graph)
     dead: set[int] = set()
     gone, further, queue = set(), set(), list(orphans)
     while queue:
@@ -52,7 +54,7 @@ def sweep(graph: onnx.GraphProto, orphans: set[str]) -> set[str]:
         elif not any(readers[output] for output in graph.node[index].output if output):
             dead.add(index)
             gone |= set(graph.node[index].output)
-            lost = list(_reads(graph.node[index]))
+            lost = list(reads_of(graph.node[index]))
             readers.subtract(lost)
             further |= set(lost)
             queue += lost
@@ -69,7 +71,7 @@ def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
     for node in graph.node:
         yield from node.input
         yield from node.output
-        for inner in _subgraphs(node):
+        for inner in subgraphs(node):
             yield from tensor_names(inner)
 
 
@@ -89,24 +91,3 @@ def _forget(graph: onnx.GraphProto, names: set[str]) -> None:
 def _delete(container: MutableSequence[Any], indices: set[int]) -> None:
     for index in sorted(indices, reverse=True):
         del container[index]
-
-
-def _used(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names that the graph's nodes, outputs and subgraphs read."""
-    yield from (value.name for value in graph.output)
-    for node in graph.node:
-        yield from _reads(node)
-
-
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that the node and its subgraphs read."""
-    yield from (name for name in node.input if name)
-    for inner in _subgraphs(node):
-        yield from _used(inner)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import nested_bodies, read_names, reads_of, subgraphs
+from repvgg_onnx.graph.bodies import label_of, nested_bodies, read_names, reads_of, stored_names, subgraphs
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE, STANDARD_DOMAINS, standard_opset
 
@@ -33,7 +33,7 @@ def assume_inference(model: onnx.ModelProto, *, placeholders: bool) -> tuple[onn
     rewritten: list[str] = []
     kept: list[str] = []
     for node, known in _training_nodes(copied.graph, standard_opset(model.opset_import), constants):
-        name = node.name or node.output[0]
+        name = label_of(node)
         if not placeholders and _has_placeholders(node, known):
             kept.append(name)
         else:
@@ -85,7 +85,7 @@ def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> tuple[onnx.M
     _keep(graph.quantization_annotation, made, lambda annotation: annotation.tensor_name)
     gone = len(model.graph.node) - len(nodes)
     note = f"{len(left)} of {len(known)} outputs and the {gone} nodes that only they need were left out: {_some(left)}"
-    inputs = [value.name for value in model.graph.input if value.name not in made | _stored_names(model)]
+    inputs = [value.name for value in model.graph.input if value.name not in made | stored_names(model.graph)]
     return reduced, (note, *([f"inputs that nothing needs any more: {_some(inputs)}"] if inputs else ()))
 
 
@@ -95,7 +95,7 @@ def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
     Args:
         model: not changed; returned as it is where no input has an initializer.
     """
-    stored = _stored_names(model)
+    stored = stored_names(model.graph)
     kept = [value for value in model.graph.input if value.name not in stored]
     frozen = len(model.graph.input) - len(kept)
     if not frozen:
@@ -120,14 +120,14 @@ def overridable_names(model: onnx.ModelProto) -> frozenset[str]:
     """Initializers that a caller may replace, since they are inputs as well; before IR version 4 there are none."""
     if model.ir_version < FIRST_OVERRIDABLE:
         return frozenset()
-    return frozenset(value.name for value in model.graph.input) & _stored_names(model)
+    return frozenset(value.name for value in model.graph.input) & stored_names(model.graph)
 
 
 def fixed_initializers(model: onnx.ModelProto) -> frozenset[str]:
     """Initializers of IR versions below 4 that something reads; they stand among the inputs by form only."""
     if model.ir_version >= FIRST_OVERRIDABLE:
         return frozenset()
-    return frozenset(_stored_names(model) & set(read_names(model.graph)))
+    return frozenset(stored_names(model.graph) & set(read_names(model.graph)))
 
 
 def drop_unread(model: onnx.ModelProto, initializers: frozenset[str]) -> None:
@@ -143,11 +143,6 @@ def drop_unread(model: onnx.ModelProto, initializers: frozenset[str]) -> None:
     unread = initializers - set(read_names(model.graph)) if initializers else initializers
     for container in (model.graph.input, model.graph.initializer) if unread else ():
         _keep(container, {item.name for item in container} - unread)
-
-
-def _stored_names(model: onnx.ModelProto) -> set[str]:
-    stored = {tensor.name for tensor in model.graph.initializer}
-    return stored | {tensor.values.name for tensor in model.graph.sparse_initializer}
 
 
 def _training_nodes(

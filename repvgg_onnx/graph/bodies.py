@@ -40,11 +40,46 @@ def read_names(root: Body) -> Iterator[str]:
             yield from (value.name for value in body.output)
 
 
+def label_of(node: onnx.NodeProto) -> str:
+    """A node's name, or its first output where it has none."""
+    return node.name or next((name for name in node.output if name), "")
+
+
 def reads_of(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node and the graphs in it read, what those graphs make themselves too."""
     yield from (name for name in node.input if name)
+    yield from captured_names(node)
+
+
+def captured_names(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that the graphs in a node read, what those graphs make themselves too."""
     for inner in subgraphs(node):
         yield from read_names(inner)
+
+
+def makers_of(body: Body) -> dict[str, int]:
+    """For each tensor that a node of the body makes the index of the node; later ones come later."""
+    return {name: index for index, node in enumerate(body.node) for name in node.output if name}
+
+
+def stored_names(graph: onnx.GraphProto) -> set[str]:
+    """Names of the initializers, the sparse ones too."""
+    return {tensor.name for tensor in graph.initializer} | {each.values.name for each in graph.sparse_initializer}
+
+
+def fed_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that a caller has to feed: those without an initializer."""
+    stored = stored_names(graph)
+    return [value for value in graph.input if value.name not in stored]
+
+
+def stored_tensors(body: Body) -> dict[str, onnx.TensorProto]:
+    """Tensors that a body stores, by the names under which its nodes read them: initializers and Constant nodes."""
+    stored = {tensor.name: tensor for tensor in body.initializer} if isinstance(body, onnx.GraphProto) else {}
+    for node in body.node:
+        if node.op_type == "Constant" and len(node.attribute) == 1 and node.attribute[0].HasField("t"):
+            stored[node.output[0]] = node.attribute[0].t
+    return stored
 
 
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -205,10 +205,8 @@ class Constants:
         return 0 if value is None else helper.np_dtype_to_tensor_dtype(value.dtype)
 
     def _static_shape(self, name: str) -> tuple[int, ...] | None:
-        shape = self.types[name].shape if name in self.types else None
-        if shape is None or any(size is None for size in shape):
-            return self.shape(name) if name in self else None
-        return tuple(size for size in shape if size is not None)
+        shape = self.types[name].static_shape if name in self.types else None
+        return self.shape(name) if shape is None and name in self else shape
 
 
 def _constant(node: onnx.NodeProto, budget: Budget) -> AnyArray | None:

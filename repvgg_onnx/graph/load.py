@@ -59,7 +59,7 @@ def load_model(source: ModelLike) -> onnx.ModelProto:
         model = source if isinstance(source, onnx.ModelProto) else _parse(source)
         _check(model)
         if has_external_data(model):
-            raise ModelError("keeps tensors in side files, which only the path of the model leads to")
+            raise ModelError("has external data; pass the model's path instead of bytes or a ModelProto")
         return _sorted(model, owned=model is not source)
     opened = open_model(source)
     opened.files.load_all(opened.model)
@@ -110,7 +110,7 @@ def _map(path: Path) -> memoryview:
         if not stat.S_ISREG(status.st_mode):
             raise ModelError("is not a regular file")
         if status.st_size > LARGEST_FILE:
-            raise ModelError("is larger than 2 GB, which no ONNX file can be; its tensors belong in a side file")
+            raise ModelError("is larger than 2 GB, which no ONNX file can be; store its tensors as external data")
         with path.open("rb") as stream:
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if status.st_size else b""
         return memoryview(mapped)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from typing import TypeAlias
 
 import onnx
@@ -49,6 +50,12 @@ class TensorType:
 
     elem_type: int
     shape: Shape | None
+
+    @property
+    def static_shape(self) -> tuple[int, ...] | None:
+        """The shape, if it is known on every axis."""
+        sizes = tuple(size for size in self.shape or () if size is not None)
+        return None if self.shape is None or len(sizes) < len(self.shape) else sizes
 
 
 def inline_functions(model: onnx.ModelProto, op_types: frozenset[str]) -> onnx.ModelProto:
@@ -165,7 +172,7 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
     for field in ("node", "output", "sparse_initializer"):
         getattr(graph, field).extend(getattr(model.graph, field))
     graph.value_info.extend(value for value in model.graph.value_info if value.HasField("type"))
-    small = [tensor for tensor in model.graph.initializer if _elements(tensor) <= SMALL and not is_external(tensor)]
+    small = [tensor for tensor in model.graph.initializer if prod(tensor.dims) <= SMALL and not is_external(tensor)]
     graph.initializer.extend(tensor for tensor in small if tensor.name)
     fixed = {tensor.name for tensor in small} if model.ir_version < FIRST_OVERRIDABLE else frozenset()
     graph.input.extend(value for value in model.graph.input if value.name not in fixed)
@@ -234,12 +241,10 @@ def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:
 
 def _use_short_domain(graph: onnx.GraphProto) -> None:
     """Writes ONNX's own domain in its short form, the only one that onnx itself looks operators up by."""
-    for node in graph.node:
-        if node.domain == STANDARD_DOMAINS[1]:
-            node.domain = STANDARD_DOMAINS[0]
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                _use_short_domain(attribute.g)
+    for body, _ in nested_bodies(graph):
+        for node in body.node:
+            if node.domain == STANDARD_DOMAINS[1]:
+                node.domain = STANDARD_DOMAINS[0]
 
 
 def _name_graphs(graph: onnx.GraphProto) -> None:
@@ -282,13 +287,6 @@ def _newest_version(domain: str) -> int:
     """The newest version of a domain that onnx knows; 1 of one that it does not know."""
     schemas = onnx.defs.get_all_schemas_with_history()
     return max((schema.since_version for schema in schemas if schema.domain == domain), default=1)
-
-
-def _elements(tensor: onnx.TensorProto) -> int:
-    total = 1
-    for size in tensor.dims:
-        total *= size
-    return total
 
 
 def _set_shape(value: onnx.ValueInfoProto, sizes: Sequence[int]) -> None:

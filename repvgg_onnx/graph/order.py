@@ -4,7 +4,7 @@ from heapq import heapify, heappop, heappush
 
 import onnx
 
-from repvgg_onnx.graph.bodies import bodies_of, reads_of
+from repvgg_onnx.graph.bodies import bodies_of, makers_of, reads_of
 
 
 def unsorted_graphs(model: onnx.ModelProto) -> list[onnx.GraphProto]:
@@ -18,7 +18,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     Args:
         graph: changed in place. One whose nodes need each other in a circle is left as it is, and the checker names it.
     """
-    makers = _makers(graph)
+    makers = makers_of(graph)
     needed = [{makers[name] for name in reads_of(node) if name in makers} for node in graph.node]
     readers: list[list[int]] = [[] for _ in needed]
     for index, sources in enumerate(needed):
@@ -43,9 +43,5 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
 
 
 def _is_sorted(graph: onnx.GraphProto) -> bool:
-    makers = _makers(graph)
+    makers = makers_of(graph)
     return all(makers.get(name, -1) < index for index, node in enumerate(graph.node) for name in reads_of(node))
-
-
-def _makers(graph: onnx.GraphProto) -> dict[str, int]:
-    return {name: index for index, node in enumerate(graph.node) for name in node.output if name}

@@ -1,10 +1,8 @@
 """Which integers are only the form in which weights are stored, and which belong to integer arithmetic."""
 
-from collections.abc import Iterator
-
 import onnx
 
-from repvgg_onnx.graph.bodies import nested_bodies, subgraphs
+from repvgg_onnx.graph.bodies import captured_names, subgraphs
 
 QUANTIZING = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
 PASSING = frozenset({"Cast", "Clip", "Concat", "Dropout", "Flatten", "Gather", "Identity", "LeakyRelu", "MaxPool"})
@@ -26,7 +24,7 @@ def weights_only(graph: onnx.GraphProto) -> frozenset[str]:
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    kept = {value.name for value in graph.output} | set(_captured(graph))
+    kept = {value.name for value in graph.output} | {name for node in graph.node for name in captured_names(node)}
     stored: set[str] = set()
     for node in reversed(graph.node):
         if node.op_type in QUANTIZING and set(node.output) <= constant:
@@ -73,10 +71,3 @@ def _meets(name: str, readers: dict[str, list[onnx.NodeProto]], quantized: set[s
                 waiting += [output for output in reader.output if output not in seen]
                 seen.update(reader.output)
     return False
-
-
-def _captured(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names that bodies of the graph's nodes read."""
-    for body, depth in nested_bodies(graph):
-        if depth:
-            yield from (name for node in body.node for name in node.input)

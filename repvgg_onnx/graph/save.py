@@ -102,7 +102,9 @@ def _move_out(model: onnx.ModelProto, place: Staging, files: TensorFiles | None)
     """Writes the side file; the initializers, those that are large as references to it."""
     if place.alone:
         where = "a device, a pipe or a link into another folder"
-        raise ModelError(f"cannot be written: its tensors need a side file, which would not be found beside {where}")
+        raise ModelError(
+            f"cannot be written: its tensors need an external data file, which would not be found beside {where}"
+        )
     name = f"{place.target.name}.data"
     with place.create(name) as stream:
         side = _SideFile(stream)

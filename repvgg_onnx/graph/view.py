@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.graph.bodies import nested_bodies, subgraphs
+from repvgg_onnx.graph.bodies import captured_names, label_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
@@ -68,7 +68,7 @@ class NodeView:
     @property
     def name(self) -> str:
         """The node's name, or its first output where it has none."""
-        return self.proto.name or next(iter(self.outputs), "")
+        return label_of(self.proto)
 
     @cached_property
     def op_type(self) -> str:
@@ -272,7 +272,7 @@ class GraphView:
         for node in self.nodes:
             for name in node.inputs:
                 found.setdefault(name, set()).add(node.index)
-            for name in captured(node.proto):
+            for name in captured_names(node.proto):
                 found.setdefault(name, set()).add(-1)
         return {name: tuple(sorted(indices)) for name, indices in found.items() if name}
 
@@ -331,13 +331,6 @@ def subgraphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
                 yield attribute.g
-
-
-def captured(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that the subgraphs of a node read, their own among them."""
-    for body, _ in (pair for outermost in subgraphs(node) for pair in nested_bodies(outermost)):
-        yield from (value if isinstance(value, str) else value.name for value in body.output)
-        yield from (name for inner in body.node for name in inner.input)
 
 
 def _same_total(size: int | None, stride: int, span: int) -> int:

@@ -43,7 +43,7 @@ ADVICE = {
     "opset": "Export again with an opset in that range, or convert with onnx.version_converter.",
     "overridable": "Give --freeze-initializers; TensorRT takes the default for a constant.",
     "restricted": "See docs/operators.md of onnx-tensorrt; trtexec says whether the model keeps it.",
-    "side-files": "Keep the side files beside the model, and have the parser read it from its path.",
+    "side-files": "Keep the external data beside the model, and have the parser read it from its path.",
     "unsupported": "Export it as other operators, or give TensorRT a plugin for it.",
     "unsupported-type": "Cast to one of the types before, or export in another type.",
 }

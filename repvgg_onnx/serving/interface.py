@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from repvgg_onnx.graph.bodies import fed_inputs
 from repvgg_onnx.shapes import Axis
 
 NO_TENSOR = 0
@@ -33,9 +34,7 @@ class Port:
 
 def inputs_of(model: onnx.ModelProto) -> tuple[Port, ...]:
     """What a caller has to feed, in graph order; inputs with a default value are left out."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    stored |= {sparse.values.name for sparse in model.graph.sparse_initializer}
-    return _ports(value for value in model.graph.input if value.name not in stored)
+    return _ports(fed_inputs(model.graph))
 
 
 def outputs_of(model: onnx.ModelProto) -> tuple[Port, ...]:

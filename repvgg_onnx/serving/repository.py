@@ -47,7 +47,7 @@ def require_name(name: str) -> None:
         CheckError: it may not.
     """
     if not _NAME.fullmatch(name):
-        raise CheckError(f"{name!r} is no name of a model: letters, digits, '_', '-' and '.', not '-' or '.' first")
+        raise CheckError(f"{name!r} is not a valid model name: letters, digits, '_', '-' and '.', not '-' or '.' first")
 
 
 def add_version(opened: OpenModel, config: Any, repository: Path, *, version: int, force: bool = False) -> Added:

@@ -5,13 +5,13 @@ Nothing of TensorRT is run: what is known of it is the data of ``tensorrt_operat
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 import onnx
 
-from repvgg_onnx.graph.bodies import nested_bodies
+from repvgg_onnx.graph.bodies import label_of, nested_bodies, stored_tensors
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, standard_opset, tensor_types
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
@@ -77,7 +77,7 @@ def check_tensorrt(
     """
     findings = [*_model_findings(model, shapes or {}), *_node_findings(model)]
     if has_sides:
-        findings.append(Finding(Severity.WARNING, "side-files", "", "the model keeps tensors in side files"))
+        findings.append(Finding(Severity.WARNING, "side-files", "", "the model has external data"))
     findings.sort(key=lambda finding: (finding.severity is not Severity.ERROR, finding.code))
     return TensorRTCheck(RELEASE, tuple(findings), trtexec_command(model, path, shapes or {}))
 
@@ -166,27 +166,16 @@ def _every_node_finding(model: onnx.ModelProto) -> Iterator[Finding]:
     for root in (model.graph, *model.functions):
         for body, _ in nested_bodies(root):
             inner = types if body is model.graph else {}
-            known = {**constants, **_constants_of(body.node)}
+            known = {**constants, **stored_tensors(body)}
             for node in body.node:
                 if (node.domain, node.op_type) not in functions:
                     yield from _findings_of(Seen(node, inner, known))
 
 
-def _constants_of(nodes: Iterable[onnx.NodeProto]) -> dict[str, onnx.TensorProto]:
-    """What the Constant nodes among these give, where it is a tensor."""
-    return {
-        node.output[0]: attribute.t
-        for node in nodes
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    }
-
-
 def _findings_of(seen: Seen) -> Iterator[Finding]:
     """What one node has to do with it."""
     node = seen.node
-    subject = node.name or next(iter(node.output), "")
+    subject = label_of(node)
     op_type = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
     if op_type not in TYPES:
         known = onnx.defs.has(op_type)

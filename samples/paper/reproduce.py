@@ -5,8 +5,8 @@ Usage: python samples/paper/reproduce.py [--quick] [--tables 4,5,6,8] [--models 
 Parameters, multiply-adds and Winograd multiplications are counted in the fused files and held against the paper's.
 Speeds are measured in pairs with a reference, each pair in a process of its own. Every row is kept as soon as it is
 measured, and the same command goes on where the last one stopped. The tables come on stdout, too. The exit code is 0; 1
-if a count is not the paper's, beside the one of which that is known, or a row cannot be measured; 2 if the command was
-given wrongly. Needs ``pip install 'repvgg-onnx[export]'``, for four rows torchvision, and for the plot
+if a count is not the paper's, beside the one of which that is known, or a row cannot be measured; 2 on a usage
+error. Needs ``pip install 'repvgg-onnx[export]'``, for four rows torchvision, and for the plot
 ``repvgg-onnx[report]``.
 """
 

@@ -5,7 +5,7 @@ Usage: python samples/quantize/quantize.py [--output FOLDER] [--calibration N] [
 Static quantization by onnxruntime (QDQ, int8 weights and activations, calibrated on training digits), with one scale
 for all weights of a layer and with one for each output channel. The accuracy is that of the 450 held-out digits. The
 exit code is 0; 1 if the fused float model sees anything else than the original in any digit, or if the fused int8 model
-with a scale for each channel gets more than the margin fewer of them right; 2 if the command was given wrongly; 3 if a
+with a scale for each channel gets more than the margin fewer of them right; 2 on a usage error; 3 if a
 file cannot be used. Needs nothing but this package.
 """
 

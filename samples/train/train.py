@@ -5,7 +5,7 @@ Usage: python samples/train/train.py [--model a0] [--data digits|FOLDER] [--epoc
 The model is any image network of the zoo by its full or its short name. The data is the bundled digits, or a folder
 with train/<class>/*.png and val/<class>/*.png (.jpg, .bmp and .webp as well). Every epoch ends with a checkpoint, from
 which --resume goes on to the same bits. The exit code is 0; 1 if a file sees anything else than the trained network in
-any test image; 2 if the command was given wrongly; 3 if a file cannot be used. Needs
+any test image; 2 on a usage error; 3 if a file cannot be used. Needs
 ``pip install 'repvgg-onnx[train]'``.
 """
 

@@ -146,7 +146,7 @@ def test_an_array_of_one_batch_is_used_with_every_batch_of_another():
     ("arrays", "shapes", "message"),
     [
         ({"y": np.ones((2, 4), np.float32)}, {}, "none of the arrays given is an input of the model, which takes x"),
-        ({"x": np.ones((5, 4), np.float32)}, {}, "has 5 rows, which is no multiple of 2"),
+        ({"x": np.ones((5, 4), np.float32)}, {}, "has 5 rows, which is not a multiple of 2"),
         ({"x": np.ones((2, 6), np.float32)}, {}, "shape 2x6 does not fit input 'x', which is 2x4"),
         ({"x": np.ones((2, 4, 1), np.float32)}, {}, "does not fit"),
         ({"x": np.ones((0, 4), np.float32)}, {}, "does not fit"),

@@ -110,16 +110,16 @@ def changed(document, **changes):
 
 DAMAGE = {
     "absent": (None, "cannot be read"),
-    "no-json": (lambda _: "{", "is no JSON document"),
-    "nested": (lambda _: "[" * 100_000, "is no JSON document"),
-    "not-a-document": (lambda _: "[]", "is no decisions file"),
-    "other-format": (lambda it: changed(it, format="report"), "is no decisions file"),
+    "no-json": (lambda _: "{", "is not a JSON document"),
+    "nested": (lambda _: "[" * 100_000, "is not a JSON document"),
+    "not-a-document": (lambda _: "[]", "is not a decisions file"),
+    "other-format": (lambda it: changed(it, format="report"), "is not a decisions file"),
     "other-version": (lambda it: changed(it, format_version=2), "has format version 2; this version reads 1"),
     "no-regions": (lambda it: changed(it, regions=None), "is damaged"),
     "no-root": (lambda it: changed(it, regions=[{"sink": "b", "fold": True}]), "is damaged"),
     "no-name": (lambda it: changed(it, regions=[{"root": 1, "sink": "b", "fold": True}]), "is damaged"),
     "no-flag": (lambda it: changed(it, regions=[{"root": "r", "sink": "b", "fold": 1}]), "is damaged"),
-    "other-model": (lambda it: changed(it, model={"sha256": "0" * 64}), "is about another model"),
+    "other-model": (lambda it: changed(it, model={"sha256": "0" * 64}), "was made for a different model"),
     "other-sink": (
         lambda it: changed(it, regions=[{"root": "r", "sink": "zz", "fold": True}]),
         "the decisions are about 'zz', which no node of the model makes",
@@ -160,7 +160,7 @@ def test_nothing_is_saved_when_nothing_is_written(run, net, tmp_path, races):
 def test_check_and_autotune_do_not_go_together(run, net):
     ran = run("fuse", net, "--check", "--autotune")
     assert ran.code == 2
-    assert "--check and --autotune do not go together" in ran.err
+    assert "--check and --autotune are mutually exclusive" in ran.err
 
 
 def test_check_knows_what_is_to_be_kept(run, net, tmp_path, races):

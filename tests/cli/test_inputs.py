@@ -178,3 +178,19 @@ def test_outputs_are_a_setting(run, two_heads, tmp_path, monkeypatch):
     assert "1 of 2 outputs" in words(run("inspect", two_heads).out)
     assert "outputs" in run("check", two_heads, "--show-config").out
     assert run("check", two_heads).code == 1
+
+
+def test_large_weights_that_are_standardized_are_read_from_the_file(run, save):
+    """Weights of this size stay in the file, whatever is asked before they are needed."""
+    text = """net (float[N,64,5,7] x) => (float[N,96,5,7] y) {
+        r = Reshape(w, rows)  s, i, j = BatchNormalization<training_mode=1>(r, ones, zeros, zeros, ones)
+        k = Reshape(s, shape)  a = Conv<pads=[1,1,1,1]>(x, k)  y = Mul(a, two)
+    }"""
+    ones = np.ones(96, np.float32)
+    rows, shape = np.array([1, 96, -1]), np.array([96, 64, 3, 3])
+    arrays = {"rows": rows, "shape": shape, "ones": ones, "zeros": 0 * ones, "two": np.array(2, np.float32)}
+    model = save(build(text, w=(96, 64, 3, 3), **arrays))
+    for ran in (run("inspect", model), run("fuse", model, "--no-bench")):
+        assert (ran.code, ran.err) == (0, "")
+        assert "kernels that a training-mode BatchNormalization standardizes were computed once" in words(ran.out)
+    assert run("check", model.with_name("model.fused.onnx")).code == 0

@@ -131,7 +131,7 @@ def test_verify_and_bench_have_reports_too(run, block, plain, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("yaml:r.yaml", "'yaml' is none of json, junit, md, html, sarif, github"),
+        ("yaml:r.yaml", "'yaml' must be one of json, junit, md, html, sarif, github"),
         ("json", "'json' lacks a file; write json:PATH, or json:- for stdout"),
         ("md:notes.txt", "notes.txt does not end in .md or .markdown, as a Markdown report must"),
         ("github:r", "github goes to stdout and takes no path"),
@@ -150,7 +150,7 @@ def test_bench_checks_nothing_and_has_no_report_of_checks(run, block, kind):
     ran = run("bench", block, "--report", f"{kind}:r")
 
     assert ran.code == 2
-    assert f"'{kind}' is none of json, md, html" in ran.err
+    assert f"'{kind}' must be one of json, md, html" in ran.err
 
 
 def test_a_report_never_overwrites_a_file_of_the_run(run, block, tmp_path):

@@ -72,9 +72,9 @@ def test_a_second_version_keeps_the_configuration(run, plain, models):
     [
         (["--name", "net"], "version 1 is there already"),
         (["--name", "net", "--version", 2, "--max-batch-size", 4], "config.pbtxt says something else of"),
-        (["--name", "a/b"], "no name of a model"),
+        (["--name", "a/b"], "not a valid model name"),
         (["--name", "net", "--version", 2, "--dynamic-batching"], "--max-batch-size of 1 or more"),
-        (["--name", "net", "--version", 2, "--shape", "image=1,4,5,7"], "--shape is for --warmup"),
+        (["--name", "net", "--version", 2, "--shape", "image=1,4,5,7"], "--shape requires --warmup"),
         (["--name", "net", "--version", 2, "--warmup", "--shape", "x=1"], "the model has no input 'x'"),
         (["--name", "net", "--version", 0], "--version"),
         ([], "--name"),

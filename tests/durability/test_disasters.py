@@ -166,7 +166,7 @@ def test_a_pair_behind_a_link_stands_in_the_folder_of_the_link_or_nowhere(run, s
     (tmp_path / "link.onnx").symlink_to(target)
     ran = run("fuse", source, "-o", tmp_path / "link.onnx", *QUICK)
     assert (ran.code, ran.err.count("\n")) == (3, 1)
-    assert "cannot be written: its tensors need a side file" in ran.err
+    assert "cannot be written: its tensors need an external data file" in ran.err
     assert contents(target.parent) == {"out.onnx": OLD}
 
     (target.parent / "link.onnx").symlink_to(target)

@@ -176,7 +176,7 @@ def test_a_device_is_written_to_and_stays_a_device():
     save_model(repvgg_block(), os.devnull)
     after = os.stat(os.devnull)
     assert (before.st_ino, before.st_mode, before.st_rdev) == (after.st_ino, after.st_mode, after.st_rdev)
-    with pytest.raises(ModelError, match="side file"):
+    with pytest.raises(ModelError, match="need an external data file"):
         save_model(wide(), os.devnull, external_data=True)
 
 

@@ -169,5 +169,5 @@ def test_names_of_models(name):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", ".hidden", "-x", "a b", "ü", "a\n"])
 def test_what_is_no_name_of_a_model(name):
-    with pytest.raises(CheckError, match="no name of a model"):
+    with pytest.raises(CheckError, match="not a valid model name"):
         require_name(name)

@@ -20,6 +20,7 @@ from repvgg_onnx.checks.latency.racing import Run, race
 from repvgg_onnx.checks.latency.results import Conditions, Latencies, Latency, ModelLatency
 from repvgg_onnx.checks.session import (
     CPU,
+    SHIPPED,
     Array,
     ModelLike,
     ProviderLike,
@@ -34,7 +35,7 @@ from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.checks.statistics import Ratio, Samples, paired_ratio, summarize
 from repvgg_onnx.errors import CheckError
 
-LEVEL = "ORT_ENABLE_ALL"
+LEVEL = SHIPPED
 
 
 @dataclass(frozen=True)

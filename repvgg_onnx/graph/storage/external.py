@@ -67,7 +67,7 @@ def resolve(tensor: onnx.TensorProto, folder: Path, known: dict[str, tuple[Path,
     if any(length for _, length in stored_fields(tensor)):
         raise _problem(tensor, "is stored in the model as well")
     if offset + length > size:
-        raise _problem(tensor, "ends behind the end of the side file")
+        raise _problem(tensor, "extends past the end of the external data file")
     return ExternalRange(path, offset, length)
 
 
@@ -83,9 +83,9 @@ def resolve_all(tensors: Iterable[onnx.TensorProto], folder: Path) -> list[tuple
     distinct = sorted({replace(place, path=same[place.path]) for _, place in found if place.length})
     for one, other in pairwise(distinct):
         if one.path == other.path and one.offset + one.length > other.offset:
-            raise ModelError(f"external data cannot be read: tensors overlap in the side file {one.path.name!r}")
+            raise ModelError(f"external data cannot be read: tensors overlap in {one.path.name!r}")
     if sum(place.length for _, place in found) > REPEATS * sum(place.length for place in distinct):
-        raise ModelError("external data cannot be read: too many tensors name the same bytes of the side files")
+        raise ModelError("external data cannot be read: too many tensors name the same bytes")
     return found
 
 
@@ -131,7 +131,7 @@ def _entries(tensor: onnx.TensorProto) -> dict[str, str]:
 
 def _number(tensor: onnx.TensorProto, text: str) -> int:
     if not _NUMBER.fullmatch(text):
-        raise _problem(tensor, "has an offset or a length that is no count of bytes")
+        raise _problem(tensor, "has an offset or a length that is not a non-negative integer")
     return int(text)
 
 
@@ -144,7 +144,7 @@ def _file_of(tensor: onnx.TensorProto, location: str, folder: Path) -> Path:
     flavours = (PurePosixPath(location), PureWindowsPath(location))
     inside = not any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in flavours)
     if not inside or not location or "\0" in location or location.startswith(IN_MEMORY):
-        raise _problem(tensor, f"has the location {location!r}, which is no file below the model's folder")
+        raise _problem(tensor, f"has the location {location!r}, which does not lie below the model's folder")
     try:
         path = Path(os.path.realpath(folder / location))
         base = Path(os.path.realpath(folder))
@@ -160,9 +160,11 @@ def _status(tensor: onnx.TensorProto, path: Path) -> os.stat_result:
     try:
         status = path.stat()
     except (OSError, ValueError) as error:
-        raise _problem(tensor, f"needs the side file {path.name!r}: {getattr(error, 'strerror', error)}") from error
+        raise _problem(
+            tensor, f"needs the external data file {path.name!r}: {getattr(error, 'strerror', error)}"
+        ) from error
     if not stat.S_ISREG(status.st_mode):
-        raise _problem(tensor, f"needs the side file {path.name!r}, which is not a regular file")
+        raise _problem(tensor, f"needs the external data file {path.name!r}, which is not a regular file")
     if is_pointer_file(path):
         raise _problem(tensor, f"needs the file {path.name!r}, which {POINTER}")
     return status
