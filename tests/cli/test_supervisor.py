@@ -22,9 +22,11 @@ def spin(*_, **__):
 # ctypes.PyDLL keeps Python's lock while it calls, as onnx does while it infers shapes; and no signal ends the wait for
 # a mutex that one holds oneself.
 HANG = """
-import ctypes, pathlib, sys
+import ctypes, os, pathlib, sys
 
 def hang(*_, **__):
+    if "HANGS" in os.environ:
+        pathlib.Path(os.environ["HANGS"]).touch()
     mutex = ctypes.create_string_buffer(64)
     for _ in range(2):
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)
@@ -78,10 +80,12 @@ def test_inference_without_end_is_exit_3_in_one_line(block, tmp_path):
     assert sorted(tmp_path.iterdir()) == [block, target]
 
 
-def test_what_a_hanging_check_had_staged_is_removed(block, tmp_path):
+def test_what_a_hanging_check_had_staged_is_removed(block, tmp_path, tmp_path_factory):
     program = COMMAND.format(where="proof.judge", what="hang", limit_s=60)
-    started = interruptible(python(program, "fuse", block))
-    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+    hangs = tmp_path_factory.mktemp("marks") / "hangs"
+    started = interruptible(python(program, "fuse", block), env={**os.environ, "HANGS": str(hangs)})
+    wait_for(hangs.exists)
+    assert len(list(tmp_path.iterdir())) == 2
     started.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         started.communicate(timeout=0.5)
