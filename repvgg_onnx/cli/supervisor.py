@@ -1,6 +1,6 @@
 """A process that watches the one that works, and ends it where it cannot be interrupted from inside.
 
-The process is forked before anything heavy is imported, which takes about a millisecond. It sleeps until it is told
+The process is forked before anything heavy is imported, which costs about 20 ms of CPU time. It sleeps until it is told
 something or gets a signal.
 """
 

@@ -141,6 +141,7 @@ def test_real_files_are_one_row_each_and_a_fault_is_exit_1(tmp_path: Path) -> No
     assert "0 of 2 files show a fault" in done.stderr
 
 
+@pytest.mark.slow
 def test_larger_networks_are_written(tmp_path: Path) -> None:
     done = benchmark("larger_networks.py", str(tmp_path), "--size", "32")
 
