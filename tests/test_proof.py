@@ -243,11 +243,11 @@ def test_the_tolerance_and_inputs_are_those_of_the_whole():
 
 
 def narrow() -> onnx.ModelProto:
-    """Two linear layers with few channels between them, which become convolutions of a turned tensor."""
+    """A linear layer, and another one with a gain, with few channels between them: convolutions of a turned tensor."""
     text = """net (float[1,12,9] x) => (float[1,9,10] y) {
-        t = Transpose<perm=[0,2,1]>(x)  a = MatMul(t, w)  b = Add(a, c)  d = MatMul(b, v)  y = Add(d, e)
+        t = Transpose<perm=[0,2,1]>(x)  a = MatMul(t, w)  b = Add(a, c)  d = MatMul(b, v)  f = Add(d, e)  y = Mul(f, s)
     }"""
-    return build(text, w=(12, 2), c=(2,), v=(2, 10), e=(10,))
+    return build(text, w=(12, 2), c=(2,), v=(2, 10), e=(10,), s=(10,))
 
 
 def test_a_region_on_a_tensor_that_another_fold_made_is_checked_from_the_tensor_before_it():

@@ -9,8 +9,10 @@ from inspect import signature
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from onnx import TensorProto
 
 from repvgg_onnx.checks.drawing import draw
+from repvgg_onnx.checks.exposure import parsed
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import CPU, PLAIN, ModelLike, ProviderLike, Session, loadable, open_session
 from repvgg_onnx.errors import LoadError, RunError
@@ -112,21 +114,31 @@ def on_runnable_shapes(check: Function) -> Function:
     def checked(*args: Any, **options: Any) -> Any:
         try:
             return check(*args, **options)
-        except RunError:
-            if options.get("shapes") or options.get("inputs") is not None:
-                raise
+        except RunError as failure:
             model = next(iter(signature(check).bind(*args, **options).arguments.values()))
             tried = model[0] if isinstance(model, list | tuple) else model
+            if options.get("shapes") or options.get("inputs") is not None:
+                raise RunError(f"{failure}{_hint(tried, options.get('ranges') or {})}") from failure
             known = ("ranges", "provider", "threads", "custom_ops")
             try:
                 found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
             except LoadError:  # of a model that only what was written into it made one that runs
                 found = None
             if found is None:
-                raise
+                raise RunError(f"{failure}{_hint(tried, options.get('ranges') or {})}") from failure
             return check(*args, **{**options, "shapes": found})
 
     return cast(Function, checked)
+
+
+def _hint(model: ModelLike, ranges: Mapping[str, Range]) -> str:
+    """What to try where indices may be out of bounds: inputs of integers without a range; empty without one."""
+    graph = parsed(model).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    whole = (TensorProto.INT32, TensorProto.INT64)
+    inputs = (value for value in graph.input if value.name not in stored | ranges.keys())
+    name = next((value.name for value in inputs if value.type.tensor_type.elem_type in whole), None)
+    return "" if name is None else f"; if {name!r} holds indices, say with --range {name}=0,1 what they may be"
 
 
 def _failure(session: Session, bound: Mapping[str, tuple[int, ...]], ranges: Mapping[str, Range]) -> RunError | None:

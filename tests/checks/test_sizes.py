@@ -163,3 +163,11 @@ def test_every_check_finds_sizes_by_itself(tmp_path):
 def test_the_shapes_of_a_caller_are_tried_alone():
     with pytest.raises(RunError, match="cannot run the model"):
         prove(of_height(48), shapes={"x": (1, 3, 49, 320)})
+
+
+def test_indices_out_of_bounds_of_a_model_of_fixed_sizes_name_the_range():
+    text = "g (float[2,3] x, int64[4] at) => (float[2,4] y) { y = Gather<axis = 1>(x, at) }"
+    net = build(text)
+    with pytest.raises(RunError, match=r"if 'at' holds indices, say with --range at=0,1"):
+        verify(net, net)
+    assert verify(net, net, ranges={"at": (0, 2)}).passed

@@ -305,3 +305,11 @@ def test_a_computed_shape_that_contradicts_the_sizes_is_not_believed():
     weights = {"wa": (6, 3, 1, 1), "w": (6, 4), **batch_norm(4), **constants}
     model = build("net (float[2,3,5,7] x) => (float[2,35,4] y) " + COMPUTED_RESHAPE, opset=13, **weights)
     assert not fuse(model).regions
+
+
+def test_a_linear_layer_behind_a_transpose_stays_as_it_is():
+    """A Conv and a Transpose of its larger result are not faster than a Transpose, a MatMul and an Add."""
+    text = "net (float[2,6,5,7] x) => (float[2,5,7,9] y) { a = Transpose<perm=[0,2,3,1]>(x)  b = MatMul(a, w) %s }"
+    weights = {"w": (6, 9), "q": (9,)}
+    assert_refuses(build(text % "y = Add(b, q)", **weights))
+    assert_fuses(build(text % "c = Add(b, q)  y = Mul(c, q)", **weights), ["Conv", "Transpose"])
