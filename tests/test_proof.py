@@ -244,10 +244,10 @@ def test_the_tolerance_and_inputs_are_those_of_the_whole():
 
 def narrow() -> onnx.ModelProto:
     """A linear layer, and another one with a gain, with few channels between them: convolutions of a turned tensor."""
-    text = """net (float[1,12,9] x) => (float[1,9,10] y) {
+    text = """net (float[1,80,9] x) => (float[1,9,60] y) {
         t = Transpose<perm=[0,2,1]>(x)  a = MatMul(t, w)  b = Add(a, c)  d = MatMul(b, v)  f = Add(d, e)  y = Mul(f, s)
     }"""
-    return build(text, w=(12, 2), c=(2,), v=(2, 10), e=(10,), s=(10,))
+    return build(text, w=(80, 12), c=(12,), v=(12, 60), e=(60,), s=(60,))
 
 
 def test_a_region_on_a_tensor_that_another_fold_made_is_checked_from_the_tensor_before_it():
@@ -267,7 +267,7 @@ def test_a_fault_in_such_a_region_is_seen(monkeypatch):
 
     def wrong(value, *arguments):
         folded = fold(value, *arguments)
-        return replace(folded, bias=folded.bias * np.float32(1.01)) if value.channels == 10 else folded
+        return replace(folded, bias=folded.bias * np.float32(1.01)) if value.channels == 60 else folded
 
     monkeypatch.setattr(pipeline, "fold", wrong)
     proof = prove(narrow())
