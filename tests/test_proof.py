@@ -243,11 +243,12 @@ def test_the_tolerance_and_inputs_are_those_of_the_whole():
 
 
 def narrow() -> onnx.ModelProto:
-    """A linear layer, and another one with a gain, with few channels between them: convolutions of a turned tensor."""
-    text = """net (float[1,80,9] x) => (float[1,9,60] y) {
-        t = Transpose<perm=[0,2,1]>(x)  a = MatMul(t, w)  b = Add(a, c)  d = MatMul(b, v)  f = Add(d, e)  y = Mul(f, s)
+    """Two linear layers with few channels between them, turned before and after: convolutions one after the other."""
+    text = """net (float[1,80,9] x) => (float[1,60,9] y) {
+        t = Transpose<perm=[0,2,1]>(x)  a = MatMul(t, w)  b = Add(a, c)
+        d = MatMul(b, v)  f = Add(d, e)  y = Transpose<perm=[0,2,1]>(f)
     }"""
-    return build(text, w=(80, 12), c=(12,), v=(12, 60), e=(60,), s=(60,))
+    return build(text, w=(80, 12), c=(12,), v=(12, 60), e=(60,))
 
 
 def test_a_region_on_a_tensor_that_another_fold_made_is_checked_from_the_tensor_before_it():
