@@ -114,3 +114,24 @@ def test_a_block_reaches_its_deployed_form(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_block_reaches_its_deployed_form_from_other_exports(name: str, form: Form, type_: Type) -> None:
     assert_reaches_the_deployed_form(name, form, type_)
+
+
+BEYOND = {"repvit-block"}
+"""Deployed forms in which the authors leave a composition that pays, and saves multiply-adds: the pointwise convolution of
+a downsampling block and the first one of the channel mixer behind it."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deployed_form_has_nothing_left_to_fold(name: str) -> None:
+    regions = fuse(exported(name, FAST, "float32", deployed=True)).regions
+    if name in BEYOND:
+        assert all(region.cost_after.macs < region.cost_before.macs for region in regions)
+    else:
+        assert regions == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deployed_form_by_the_other_exporter_has_nothing_left_to_fold(name: str) -> None:
+    regions = fuse(exported(name, ("dynamo", True), "float32", deployed=True)).regions
+    assert regions == () or name in BEYOND
