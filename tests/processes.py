@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+
 
 def interruptible(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """A process that Ctrl-C interrupts, even where the tests themselves run in the background and ignore it."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """A process that Ctrl-C and SIGHUP end, even where the tests themselves run in the background and ignore them."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
     try:
         return subprocess.Popen(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def python(code: str, *arguments: object) -> list[str]:

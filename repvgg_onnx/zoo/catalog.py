@@ -112,8 +112,8 @@ _REPVGG_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
     ("repvgg-relu-block", "variants:relu_in_branch", _IMAGE, "RepVGG table 7: a Relu in each branch"),
     ("repvgg-residual-block", "variants:residual_reorganization", _IMAGE, "RepVGG table 7: residual blocks of two"),
     ("acb-block", "variants:asymmetric", _IMAGE, "ACNet: 3×3, 1×3 and 3×1 branches"),
-    ("repvgg-psp", "psp:psp", (1, 3, 96, 96), "PSPNet on a narrow dilated RepVGG"),
-    ("repvgg-psp-fast", "psp:psp_fast", (1, 3, 96, 96), "PSPNet, only the last five layers dilated"),
+    ("repvgg-psp", "psp:psp", (1, 3, 96, 144), "PSPNet on a narrow dilated RepVGG"),
+    ("repvgg-psp-fast", "psp:psp_fast", (1, 3, 96, 144), "PSPNet, only the last five layers dilated"),
 )
 
 _EXPRESSION_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (

@@ -117,8 +117,8 @@ def test_a_block_reaches_its_deployed_form_from_other_exports(name: str, form: F
 
 
 BEYOND = {"repvit-block"}
-"""Deployed forms in which the authors leave a composition that pays, and saves multiply-adds: the pointwise convolution of
-a downsampling block and the first one of the channel mixer behind it."""
+"""Deployed forms in which the authors leave a composition that saves multiply-adds: the pointwise convolution of a
+downsampling block and the first one of the channel mixer behind it."""
 
 
 @pytest.mark.parametrize("name", NAMES)
