@@ -13,7 +13,7 @@ from repvgg_onnx.report.markdown import markdown_report
 from repvgg_onnx.report.model import Verdict
 from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.terminal import fuse_report, parity_report
-from tests.checks.test_noise import chaos, regrouped
+from tests.checks.noisy import chaos, regrouped
 from tests.checks.test_plain_types import strangers
 from tests.models import repvgg_block
 from tests.report.test_terminal import rendered, squeezed
