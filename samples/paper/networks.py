@@ -33,9 +33,12 @@ def write(network: Network, folder: Path) -> Path:
 
 
 def trained(name: str, size: int) -> onnx.ModelProto:
-    """The network as it was trained, with every branch and every normalization, for images of ``size`` × ``size``."""
+    """The network as it was trained, with every branch and every normalization, for images of ``size`` × ``size``.
+
+    Its statistics are random: otherwise all biases of a size would be equal, and equal constants are stored once.
+    """
     module = _from_torchvision(name) if name in _TORCHVISION else zoo.build(name)
-    return zoo.export(module.eval(), shape=(1, 3, size, size), fold=False, dynamic_batch=True)
+    return zoo.export(zoo.perturb_statistics(module.eval()), shape=(1, 3, size, size), fold=False, dynamic_batch=True)
 
 
 def _from_torchvision(name: str) -> Any:

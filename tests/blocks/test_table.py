@@ -47,14 +47,21 @@ def exported(name: str, form: Form, type_: Type, *, deployed: bool = False) -> o
 
 
 def computing(model: onnx.ModelProto) -> Counter[str]:
-    """Operators by the number of nodes that make tensors of the output's type: no shapes, constants or copies."""
+    """Operators by the number of nodes that make tensors of the output's type: no shapes, constants or copies.
+
+    Scales that an exporter computes of sizes are of that type as well, and depend on the input through its shape only.
+    """
     graph = onnx.shape_inference.infer_shapes(model).graph
     types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
     copies = ("Constant", "Identity", "Unsqueeze")
     own = types[graph.output[0].name]
-    return Counter(
-        node.op_type for node in graph.node if node.op_type not in copies and types.get(node.output[0]) == own
-    )
+    live = {value.name for value in graph.input}
+    counted: Counter[str] = Counter()
+    for node in graph.node:
+        if node.op_type != "Shape" and not live.isdisjoint(node.input):
+            live.update(node.output)
+            counted[node.op_type] += node.op_type not in copies and types.get(node.output[0]) == own
+    return counted
 
 
 def figures(model: onnx.ModelProto, *, exact: bool) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from repvgg_onnx import fuse
 from repvgg_onnx.census import profile
-from repvgg_onnx.zoo import build, export
+from repvgg_onnx.zoo import build, export, perturb_statistics
 
 pytest.importorskip("torch")
 
@@ -23,7 +23,8 @@ LARGE = [pytest.param(name, marks=[] if name == "repvgg-a0" else pytest.mark.slo
 
 @pytest.mark.parametrize("name", LARGE)
 def test_fused_networks_have_the_figures_of_the_paper_and_training_time_ones_larger_ones(name):
-    exported = export(build(name), shape=(1, 3, 224, 224), fold=False)
+    # Biases of a network that was never trained would all be equal, and equal constants are stored once.
+    exported = export(perturb_statistics(build(name)), shape=(1, 3, 224, 224), fold=False)
     before = profile(exported)
     after = profile(fuse(exported).model)
 

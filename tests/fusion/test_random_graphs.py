@@ -33,7 +33,7 @@ def test_a_random_graph_computes_what_it_did(seed, length):
 def test_two_thousand_random_graphs_compute_what_they_did(first):
     seen = examine(range(first, first + PART))
     assert seen["graphs that fold"] > PART / 2
-    assert all(seen[kind] > 3 for kind in EXPECTED)
+    assert all(seen[kind] > 2 for kind in EXPECTED)
 
 
 def test_the_same_seed_gives_the_same_graph():
