@@ -11,6 +11,7 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: a r
     by its absolute value.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ BiasSteps: TypeAlias = "Generator[tuple[Expression, bool], Array, Array]"
 
 
 @dataclass(frozen=True, eq=False)
-class Expression:
+class Expression(ABC):
     """An affine map whose geometry is known and whose numbers are made when they are read.
 
     Attributes:
@@ -52,13 +53,13 @@ class Expression:
     def _is_by_rows(self) -> bool:
         return all(operand.by_rows for operand in self.operands)
 
+    @abstractmethod
     def kernel_steps(self, rows: slice, sizes: bool) -> KernelSteps:
         """Reads rows of the kernel into an array of their own."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bias_steps(self, sizes: bool) -> BiasSteps:
         """Reads the bias."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
