@@ -35,8 +35,11 @@ def expected(run, folder, source, name):
     return contents(alone)
 
 
-def read_both(target):
-    """The output and its side file, read one after the other; None where the output was replaced meanwhile."""
+def read_both(target, tries=10):
+    """The output and its side file, read one after the other; None where the output was replaced meanwhile.
+
+    Both writers write in turn, so that an output whose side file was gone may be back with it by the next look.
+    """
     try:
         model = target.read_bytes()
     except FileNotFoundError:  # nobody has written yet
@@ -46,8 +49,10 @@ def read_both(target):
     try:
         return {target.name: model} | {side: (target.parent / side).read_bytes() for side in sides}
     except FileNotFoundError:
-        assert target.read_bytes() != model, "the output lacks its side file"
-        return None
+        if target.read_bytes() != model:
+            return None
+        assert tries, "the output lacks its side file"
+        return read_both(target, tries - 1)
 
 
 @pytest.mark.parametrize("limit", [save.LARGEST_FILE, LITTLE], ids=["one file", "pair"])
