@@ -163,7 +163,7 @@ def benchmark_models(
         ModelError: onnxruntime cannot load one of the models.
     """
     if not models:
-        raise CheckError("there is no model to measure")
+        raise CheckError("give at least one model to measure")
     if not seconds > 0:
         raise CheckError(f"{seconds} is not a number of seconds to measure for")
     started = perf_counter_ns()
