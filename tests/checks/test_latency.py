@@ -157,7 +157,7 @@ def test_one_model_alone_has_no_ratio_to_others():
 
 
 def test_no_model_is_refused():
-    with pytest.raises(CheckError, match="no model"):
+    with pytest.raises(CheckError, match="at least one model"):
         benchmark_models([])
 
 
