@@ -292,4 +292,5 @@ class AffineConv:
         return AffineConv.of(placed(self.expression, geometry))
 
     def _per_channel(self, values: ArrayLike) -> Array:
-        return np.broadcast_to(np.asarray(values, dtype=np.float64), (self.geometry.c_out,))
+        given = np.asarray(values, dtype=np.float64)
+        return given if given.shape == (self.geometry.c_out,) else np.broadcast_to(given, (self.geometry.c_out,))

@@ -13,6 +13,7 @@ Source: ONNX operator specification, Conv and ConvTranspose.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 from repvgg_onnx.errors import GeometryError
 
@@ -96,6 +97,7 @@ class Geometry:
             raise GeometryError("bad-geometry", f"negative pads {list(self.pads)} crop the input")
 
     @staticmethod
+    @lru_cache
     def pointwise(c_out: int, c_in: int, group: int, rank: int) -> "Geometry":
         """One tap, stride 1, no pads."""
         ones = (1,) * rank
@@ -111,7 +113,7 @@ class Geometry:
         """Shape of the kernel array: c_out  c_in/group  *k."""
         return (self.c_out, self.c_in // self.group, *self.kernel_shape)
 
-    @property
+    @cached_property
     def lattices(self) -> tuple[Lattice, ...]:
         """Tap positions, one lattice per spatial axis."""
         begins = self.pads[: self.rank]
@@ -120,7 +122,7 @@ class Geometry:
             for begin, dilation, count in zip(begins, self.dilations, self.kernel_shape, strict=True)
         )
 
-    @property
+    @cached_property
     def slack(self) -> tuple[int, ...]:
         """Output size is ``floor((size + slack − 1) / stride) + 1`` on each axis."""
         ends = self.pads[self.rank :]
@@ -144,7 +146,7 @@ class Geometry:
     @property
     def is_diagonal(self) -> bool:
         """Whether the map is one gain per channel."""
-        return self.is_pointwise and self.group == self.c_in == self.c_out
+        return self.group == self.c_in == self.c_out and self.is_pointwise
 
     def output_size(self, size: Size) -> tuple[int | None, ...]:
         """Spatial output size for a spatial input size; None stays None, and so it is where the pads are not known."""

@@ -151,7 +151,7 @@ def _layer(node: onnx.NodeProto, scope: _Scope, live: int) -> Layer:
     inputs, outputs = tuple(dict.fromkeys(filter(None, node.input))), _outputs(node, scope)
     macs, winograd = _products(node, scope)
     known = macs is not None and all(name in scope.bytes for name in (*inputs, *outputs))
-    moves = known and not _is_view(node, scope) and not any(True for _ in subgraphs(node))
+    moves = known and not _is_view(node, scope) and not subgraphs(node)
     weights = [scope.weights[name] for name in inputs if name in scope.weights]
     return Layer(
         name=label_of(node),

@@ -39,7 +39,7 @@ def stored_weights(graph: onnx.GraphProto) -> Iterator[tuple[str, Weight]]:
 
 def is_computed_before(node: onnx.NodeProto, weights: Mapping[str, Weight]) -> bool:
     """Whether a node depends on weights only, so that runtimes run it once, before everything else."""
-    if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM or any(True for _ in subgraphs(node)):
+    if node.domain not in STANDARD_DOMAINS or node.op_type in RANDOM or subgraphs(node):
         return False
     read = [name for name in node.input if name]
     return node.op_type == "Constant" or (bool(read) and all(name in weights for name in read))

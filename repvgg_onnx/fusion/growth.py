@@ -30,7 +30,7 @@ class Growth:
     def note(self, plan: Plan, folded: Folded) -> None:
         """Takes up a region that is about to be written."""
         constants = plan.graph.constants
-        names = {name for node in plan.members for index, name in enumerate(node.inputs) if node.is_constant(index)}
+        names = {node.inputs[index] for node in plan.members for index in node.constant_inputs}
         self.shared |= {node.inputs[1] for node in plan.members if _stays(plan, node)}
         grows = constants.stored_bytes(names) < folded.nbytes - folded.bias.nbytes
         if grows and plan.candidate.computes:

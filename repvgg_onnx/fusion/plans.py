@@ -142,9 +142,7 @@ def _require_small_growth(graph: GraphView, candidate: Candidate, written: int) 
     Raises:
         LiftError: it would.
     """
-    names = {
-        name for node in _nodes(graph, candidate) for index, name in enumerate(node.inputs) if node.is_constant(index)
-    }
+    names = {node.inputs[index] for node in _nodes(graph, candidate) for index in node.constant_inputs}
     stored = graph.constants.stored_bytes(names)
     if written > max(MOST_GROWTH * stored, ALWAYS_WRITTEN):
         sentence = (
@@ -163,7 +161,7 @@ def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> lis
 
     Other names for a constant are no work.
     """
-    names = (node.inputs[index] for node in members for index in range(len(node.inputs)) if node.is_constant(index))
+    names = (node.inputs[index] for node in members for index in node.constant_inputs)
     constant = graph.constants.expression_nodes(names)
     asked = set() if value.tail is None else value.tail.computed_shapes
     shapes = (graph.makers.get(node.inputs[1]) for node in members if node.op_type == "Reshape" and node.has_input(1))

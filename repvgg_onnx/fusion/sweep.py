@@ -23,10 +23,10 @@ def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]]
     """
     indices = set(removed) | set(nodes)
     orphans = {name for index in indices for name in (*graph.node[index].input, *graph.node[index].output)}
-    for index in sorted(indices, reverse=True):
-        del graph.node[index]
-        for offset, node in enumerate(nodes.get(index, ())):
-            graph.node.insert(index + offset, node)
+    for run in _runs(indices):
+        del graph.node[run]
+        for offset, node in enumerate(node for index in range(run.start, run.stop) for node in nodes.get(index, ())):
+            graph.node.insert(run.start + offset, node)
     return orphans | sweep(graph, orphans)
 
 
@@ -89,5 +89,18 @@ def _forget(graph: onnx.GraphProto, names: set[str]) -> None:
 
 
 def _delete(container: MutableSequence[Any], indices: set[int]) -> None:
+    for run in _runs(indices):
+        del container[run]
+
+
+def _runs(indices: Iterable[int]) -> Iterator[slice]:
+    """Neighbouring indices as one slice, the last ones first: each deletion moves all that is behind it."""
+    stop = start = -1
     for index in sorted(indices, reverse=True):
-        del container[index]
+        if index != start - 1:
+            if start >= 0:
+                yield slice(start, stop)
+            stop = index + 1
+        start = index
+    if start >= 0:
+        yield slice(start, stop)

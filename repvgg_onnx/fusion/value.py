@@ -80,9 +80,10 @@ class Value:
 
     def scale(self, gain: ArrayLike) -> "Value":
         """The value times one gain per channel, or one for all."""
-        factors = np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.channels,))
-        field = None if self.field is None else self.field.scaled(factors)
-        return replace(self, conv=self.conv.scale(factors), field=field)
+        field = None
+        if self.field is not None:
+            field = self.field.scaled(np.broadcast_to(np.asarray(gain, dtype=np.float64), (self.channels,)))
+        return replace(self, conv=self.conv.scale(gain), field=field)
 
     def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "Value":
         """The value plus one term per channel, or one for all; the arguments are AffineConv.shift's."""

@@ -73,12 +73,14 @@ class Walk:
         refusals: why nodes were not lifted, in graph order.
         cut: tensors of which not all roots were kept.
         asked: shapes of tensors as far as the weights of their readers tell.
+        roots: for each tensor that was read its identical maps, by whether its channels have to come second.
     """
 
     candidates: dict[str, dict[Frame, Candidate]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
     asked: Mapping[str, Shape] = field(default_factory=dict)
+    roots: dict[tuple[str, bool], dict[Frame, Candidate]] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -134,26 +136,29 @@ def _visit(node: NodeView, found: Walk) -> None:
 
 def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[str, Candidate]:
     """What the node makes of its operands in one frame, by output."""
-    entry = LIFTERS[node.op_type]
-    unknown = sorted(set(node.attributes) - entry.attributes) if entry.attributes is not None else ()
-    if unknown:
-        raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
-    operands = [parts[index].value if index in parts else None for index in range(len(node.inputs))]
-    if not entry.reshapes and any(operand is not None and operand.tail is not None for operand in operands):
-        raise LiftError("reshaped", f"{node.op_type} reads a value whose shape was changed after the last kernel")
+    op_type, entry, operators = node.op_type, LIFTERS[node.op_type], tuple(parts.values())
+    if entry.attributes is not None and not entry.attributes.issuperset(node.attributes):
+        unknown = min(set(node.attributes) - entry.attributes)
+        raise LiftError("unknown-attribute", f"{op_type} has the unknown attribute {unknown!r}")
+    if not entry.reshapes and any(part.value.tail is not None for part in operators):
+        raise LiftError("reshaped", f"{op_type} reads a value whose shape was changed after the last kernel")
+    operands: list[Value | None] = [None] * len(node.inputs)
+    for index, part in parts.items():
+        operands[index] = part.value
     made = entry.lift(node, operands, frame)
-    types = {node.graph.elem_type(tensor) for tensor in (frame.root, node.outputs[0])}
-    if len(types) > 1 or not types <= FLOATS or node.has_conflicting_types:
-        raise LiftError("type", f"{node.op_type} does not work on one floating-point type throughout")
+    elem_type = node.graph.elem_type(frame.root)
+    if elem_type not in FLOATS or elem_type != node.graph.elem_type(node.outputs[0]) or node.has_conflicting_types:
+        raise LiftError("type", f"{op_type} does not work on one floating-point type throughout")
     values = [made] if isinstance(made, Value) else made
-    operators = tuple(parts.values())
-    work = min(2, max((part.work for part in operators), default=0) + (node.op_type not in RENAMING))
-    weighs = entry.weighs or any(part.weighs for part in operators)
-    is_settled = (not entry.weighs or is_emitted(node)) and all(part.is_settled for part in operators)
-    computes = node.reads_computed or any(part.computes for part in operators)
-    asks = (node.op_type == "Reshape" and 1 in node.dynamic_inputs) or any(part.asks for part in operators)
-    changes = node.op_type in RENAMING or node.op_type in CHANGES_OF_SHAPE
-    maps = min(2, max((part.maps for part in operators), default=0) + (not changes))
+    work = maps = 0
+    weighs, is_settled = entry.weighs, not entry.weighs or is_emitted(node)
+    computes, asks = node.reads_computed, op_type == "Reshape" and 1 in node.dynamic_inputs
+    for part in operators:
+        work, maps = max(work, part.work), max(maps, part.maps)
+        weighs, is_settled = weighs or part.weighs, is_settled and part.is_settled
+        computes, asks = computes or part.computes, asks or part.asks
+    work = min(2, work + (op_type not in RENAMING))
+    maps = min(2, maps + (op_type not in RENAMING and op_type not in CHANGES_OF_SHAPE))
     return {
         tensor: Candidate(value, node, operators, work, weighs, is_settled, computes, asks, maps)
         for tensor, value in zip(node.proto.output, values, strict=False)
@@ -169,30 +174,29 @@ def is_emitted(node: NodeView) -> bool:
 def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]:
     """An input as a map of earlier tensors, and as itself."""
     tensor = node.inputs[index]
-    readings = dict(found.candidates.get(tensor, {}))
-    for value, frame in _as_itself(node, index, found.asked):
-        readings[frame] = Candidate(value)
-    return readings
+    key = (tensor, node.op_type in CHANNELS_SECOND)
+    if key not in found.roots:
+        found.roots[key] = _as_itself(node.graph, *key, found.asked)
+    return {**found.candidates.get(tensor, {}), **found.roots[key]}
 
 
-def _as_itself(node: NodeView, index: int, asked: Mapping[str, Shape]) -> Sequence[tuple[Value, Frame]]:
-    """The input as a root, its channels read as the second axis and, from three axes on, as the last."""
-    tensor = node.inputs[index]
-    shape = asked.get(tensor, node.graph.annotated(tensor))
-    known = node.graph.shape(tensor) or (None,) * len(shape or ())
+def _as_itself(graph: GraphView, tensor: str, second: bool, asked: Mapping[str, Shape]) -> dict[Frame, Candidate]:
+    """A tensor as a root: its channels are the second axis, or, unless they have to be, the last of three or more."""
+    shape = asked.get(tensor, graph.annotated(tensor))
+    known = graph.shape(tensor) or (None,) * len(shape or ())
     if shape is None or len(shape) < 2 or len(known) != len(shape):
-        return ()
+        return {}
     rank = len(shape)
     orders = [tuple(range(rank))]
-    if rank > 2 and node.op_type not in CHANNELS_SECOND:
+    if rank > 2 and not second:
         orders.append((0, *range(2, rank), 1))
-    made = []
+    made = {}
     for axes in orders:
         channels = shape[axes.index(1)]
         if channels is not None and 0 < channels <= MOST_CHANNELS:
             sizes = tuple(known[axes.index(axis)] for axis in range(2, rank))
             value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
-            made.append((value, Frame(tensor, axes, sizes)))
+            made[Frame(tensor, axes, sizes)] = Candidate(value)
     return made
 
 

@@ -12,7 +12,12 @@ def bodies_of(model: onnx.ModelProto) -> Iterator[Body]:
     """The graph, the functions, the training graphs, and every subgraph in them."""
     training = (graph for info in model.training_info for graph in (info.initialization, info.algorithm))
     for root in (model.graph, *model.functions, *training):
-        yield from (body for body, _ in nested_bodies(root))
+        yield from all_bodies(root)
+
+
+def all_bodies(root: Body) -> Iterator[Body]:
+    """A body and every subgraph in it."""
+    return (body for body, _ in nested_bodies(root))
 
 
 def nested_bodies(root: Body) -> Iterator[tuple[Body, int]]:
@@ -24,12 +29,15 @@ def nested_bodies(root: Body) -> Iterator[tuple[Body, int]]:
         waiting += [(inner, depth + 1) for node in body.node for inner in subgraphs(node)]
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """Graphs that the attributes of a node hold, whatever type the attributes say they have."""
+    found: list[onnx.GraphProto] = []  # and no generator: this is asked of every node, many times
     for attribute in node.attribute:
         if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+            found.append(attribute.g)
+        if attribute.graphs:
+            found += attribute.graphs
+    return found
 
 
 def read_names(root: Body) -> Iterator[str]:
@@ -85,21 +93,22 @@ def stored_tensors(body: Body) -> dict[str, onnx.TensorProto]:
 def tensors_of(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor that the model stores, the parts of sparse ones too; the main graph's initializers come first."""
     for body in bodies_of(model):
-        if isinstance(body, onnx.GraphProto):
-            yield from body.initializer
-        for sparse in sparse_tensors_in(body):
-            yield sparse.values
-            yield sparse.indices
-        yield from attribute_tensors(body)
+        yield from tensors_in(body)
 
 
-def attribute_tensors(body: Body) -> Iterator[onnx.TensorProto]:
-    """Dense tensors in the attributes of the body's own nodes."""
+def tensors_in(body: Body) -> Iterator[onnx.TensorProto]:
+    """Every tensor that the body itself stores, the parts of sparse ones too; initializers come first."""
+    if isinstance(body, onnx.GraphProto):
+        yield from body.initializer
+    for sparse in sparse_tensors_in(body):
+        yield sparse.values
+        yield sparse.indices
     for node in body.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
-            yield from attribute.tensors
+            if attribute.tensors:
+                yield from attribute.tensors
 
 
 def sparse_tensors_in(body: Body) -> Iterator[onnx.SparseTensorProto]:
@@ -110,4 +119,5 @@ def sparse_tensors_in(body: Body) -> Iterator[onnx.SparseTensorProto]:
         for attribute in node.attribute:
             if attribute.HasField("sparse_tensor"):
                 yield attribute.sparse_tensor
-            yield from attribute.sparse_tensors
+            if attribute.sparse_tensors:
+                yield from attribute.sparse_tensors

@@ -44,7 +44,7 @@ class Constants:
     fixed: bool = False
     _initializers: dict[str, onnx.TensorProto] = field(init=False)
     _sparse: dict[str, onnx.SparseTensorProto] = field(init=False)
-    _overridable: frozenset[str] = field(init=False)
+    _stored: frozenset[str] = field(init=False)  # initializers that no caller may override
     _expressions: dict[str, int] = field(init=False)  # tensor to index of its node
     _evaluated: dict[str, AnyArray | None] = field(init=False, default_factory=dict)
     _weights_only: frozenset[str] = field(init=False)
@@ -55,7 +55,8 @@ class Constants:
         self._own = frozenset((*(value.name for value in self.graph.input), *outputs))
         self._initializers = {tensor.name: tensor for tensor in self.graph.initializer}
         self._sparse = {tensor.values.name: tensor for tensor in self.graph.sparse_initializer}
-        self._overridable = frozenset() if self.fixed else frozenset(value.name for value in self.graph.input)
+        overridable = set() if self.fixed else {value.name for value in self.graph.input}
+        self._stored = frozenset((*self._initializers, *self._sparse)) - overridable
         self._expressions = {}
         self._weights_only = weights_only(self.graph)
         for index, node in enumerate(self.graph.node):
@@ -63,17 +64,17 @@ class Constants:
                 self._expressions |= {name: index for name in node.output if name}
 
     def __contains__(self, name: str) -> bool:
-        if self._is_stored(name) or name in self._expressions:
+        if name in self._stored or name in self._expressions:
             return True
         return self.outer is not None and name not in self._own and name in self.outer
 
     def is_overridable(self, name: str) -> bool:
         """Whether the tensor is an initializer that a caller may replace because it is a graph input as well."""
-        return (name in self._initializers or name in self._sparse) and name in self._overridable
+        return name not in self._stored and (name in self._initializers or name in self._sparse)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of a constant, without reading an initializer's data; None where it is no constant."""
-        if name in self._initializers and self._is_stored(name):
+        if name in self._stored and name in self._initializers:
             return tuple(self._initializers[name].dims)
         value = self.value(name)
         return None if value is None else value.shape
@@ -84,7 +85,7 @@ class Constants:
         Raises:
             ModelError: an initializer does not hold what its shape says.
         """
-        if self._is_stored(name):
+        if name in self._stored:
             return self._read(name)
         if name in self._expressions:
             self._evaluate(name)
@@ -136,9 +137,6 @@ class Constants:
     def all_expressions(self) -> set[int]:
         """Indices of the nodes that make constants."""
         return set(self._expressions.values())
-
-    def _is_stored(self, name: str) -> bool:
-        return (name in self._initializers or name in self._sparse) and name not in self._overridable
 
     def _read(self, name: str) -> AnyArray | None:
         try:

@@ -6,7 +6,7 @@ graphs inside graphs without end, functions that call functions until a kilobyte
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TypeAlias
@@ -14,7 +14,7 @@ from typing import TypeAlias
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import Body, bodies_of, nested_bodies, sparse_tensors_in, tensors_of
+from repvgg_onnx.graph.bodies import Body, bodies_of, nested_bodies, sparse_tensors_in, tensors_in
 from repvgg_onnx.graph.storage.tensors import check_content, check_sparse, is_external
 
 DEEPEST = 24  # graphs inside graphs, functions unfolded; protobuf itself ends at about 32
@@ -36,23 +36,26 @@ def check_limits(model: onnx.ModelProto) -> None:
         ModelError: it is not.
     """
     _check_functions(model)
-    _check_references(model.graph)
-    for body in bodies_of(model):
+    bodies = list(bodies_of(model))
+    for body in bodies:
         _check_names(body)
-    _check_equations(model)
-    for tensor in tensors_of(model):
+    _check_attributes(model, bodies)
+    for tensor in (tensor for body in bodies for tensor in tensors_in(body)):
         if not is_external(tensor):
             check_content(tensor)
-    check_indices(model)
+    check_indices(bodies)
 
 
-def check_indices(model: onnx.ModelProto) -> None:
+def check_indices(bodies: Iterable[Body]) -> None:
     """Makes sure that the indices of sparse tensors lie inside, except for those that are still in a side file.
+
+    Args:
+        bodies: all of a model.
 
     Raises:
         ModelError: some do not.
     """
-    for sparse in (sparse for body in bodies_of(model) for sparse in sparse_tensors_in(body)):
+    for sparse in (sparse for body in bodies for sparse in sparse_tensors_in(body)):
         if not is_external(sparse.indices):
             check_sparse(sparse)
 
@@ -155,20 +158,18 @@ def _key(node: onnx.NodeProto) -> Key:
     return node.domain, node.op_type, node.overload
 
 
-def _check_references(graph: onnx.GraphProto) -> None:
-    """Makes sure that no attribute outside of functions stands for an attribute of a function."""
-    attributes = (attribute for node in _all_nodes(graph) for attribute in node.attribute)
-    if any(attribute.ref_attr_name for attribute in attributes):
-        raise ModelError("refers to an attribute of a function outside of any function")
+def _check_attributes(model: onnx.ModelProto, bodies: Sequence[Body]) -> None:
+    """Makes sure that no attribute outside of functions stands for an attribute of a function, and of equations.
 
-
-def _check_equations(model: onnx.ModelProto) -> None:
-    """Makes sure that equations of Einsum are such, since onnx's shape inference never returns from some others.
+    Equations of Einsum have to be such, since onnx's shape inference never returns from some others.
 
     Source: measured with onnx 1.23.2 and onnxruntime 1.32, which infers shapes with the same code: a stray dot is
         enough. Of random equations of the form that is asked for here, none hung.
     """
-    nodes = [node for body in bodies_of(model) for node in body.node]
+    attributes = (attribute for node in _all_nodes(model.graph) for attribute in node.attribute)
+    if any(attribute.ref_attr_name for attribute in attributes):
+        raise ModelError("refers to an attribute of a function outside of any function")
+    nodes = [node for body in bodies for node in body.node]
     given = [item for node in nodes if node.op_type == "Einsum" for item in node.attribute if item.name == "equation"]
     names = {item.ref_attr_name for item in given if item.ref_attr_name}
     if names:  # in functions, which get the equation from their callers or have one of their own

@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 import onnx
 
+from repvgg_onnx.graph.bodies import subgraphs
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import (
@@ -14,7 +15,7 @@ from repvgg_onnx.graph.normalize import (
     STANDARD_DOMAINS,
     TensorType,
     infer_further,
-    infer_skeleton,
+    infer_skeletons,
     standard_opset,
     tensor_types,
 )
@@ -55,8 +56,9 @@ def view_model(
     Raises:
         ModelError: the graph is not valid ONNX.
     """
-    skeleton = _with_reshapes(infer_skeleton(model))
-    sized = _with_reshapes(infer_skeleton(model, dict(shapes)))
+    general, sized = infer_skeletons(model, shapes)
+    skeleton = _with_reshapes(general)
+    sized = skeleton if sized is general else _with_reshapes(sized)
     fixed = model.ir_version < FIRST_OVERRIDABLE
     common = _Common(model.opset_import, budget_of(model, max_constant_mb), files, fixed)
     return _view(model.graph, skeleton.graph, sized.graph, common)
@@ -114,7 +116,7 @@ def _view(
     """A graph and the ones inside it; the skeletons have the same nodes in the same order."""
     own = {name for node in proto.node for name in node.output} | {value.name for value in proto.input}
     types = _visible(outer.types if outer else {}, own) | tensor_types(skeleton)
-    sizes = _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
+    sizes = types if sized is skeleton else _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
     constants = Constants(
         proto,
         common.opset_imports,
@@ -128,6 +130,7 @@ def _view(
     inner = [
         _view(body, body_skeleton, body_sized, common, whole)
         for index, node in enumerate(proto.node)
+        if subgraphs(node)
         for body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
     ]
     return replace(whole, subgraphs=tuple(inner))

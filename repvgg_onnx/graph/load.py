@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import tensors_of
+from repvgg_onnx.graph.bodies import bodies_of, tensors_of
 from repvgg_onnx.graph.limits import check_indices, check_limits
 from repvgg_onnx.graph.order import sort_nodes, unsorted_graphs
 from repvgg_onnx.graph.storage.external import resolve_all
@@ -89,7 +89,7 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
         if number >= initializers or place.length <= LARGEST_AT_ONCE:
             files.load(tensor)
     if len(outside) > initializers:
-        check_indices(model)
+        check_indices(bodies_of(model))
     return OpenModel(path, _sorted(model, owned=True), files, frozenset(place.path for _, place in outside))
 
 

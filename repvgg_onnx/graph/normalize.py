@@ -10,7 +10,7 @@ import onnx
 from onnx import inliner
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import nested_bodies
+from repvgg_onnx.graph.bodies import Body, all_bodies
 from repvgg_onnx.graph.limits import callees_first
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.watch import uninterruptible
@@ -90,23 +90,34 @@ def infer_skeleton(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]] |
     Raises:
         ModelError: the graph is not valid ONNX.
     """
-    skeleton = _without_data(model)
-    for value in skeleton.graph.input:
-        _free_negative_sizes(value)
-        if shapes and value.name in shapes:
-            _set_shape(value, shapes[value.name])
-    try:
-        with uninterruptible():
-            _check(skeleton)
-            annotations = _take_annotations(skeleton)
-            inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
-            if shapes is not None and _add_missing(inferred, annotations):
-                inferred = onnx.shape_inference.infer_shapes(inferred, data_prop=True)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"is not valid ONNX: {_first_line(error)}") from error
-    except Exception as error:  # inference raises several unrelated types
-        raise ModelError(f"its shapes cannot be inferred: {_first_line(error)}") from error
-    return inferred
+    skeleton, annotations = _bare(model)
+    if shapes is None:
+        return _inferred(skeleton)
+    _give_sizes(skeleton, shapes)
+    inferred = _inferred(skeleton)
+    return _inferred(inferred) if _add(inferred, _missing(inferred, annotations)) else inferred
+
+
+def infer_skeletons(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> tuple[onnx.ModelProto, ...]:
+    """Two skeletons: what holds whatever the sizes of the inputs are, and what follows from these sizes.
+
+    Where the inputs have these sizes anyway, and the model says no more than what follows, both are one object.
+
+    Args:
+        model: not changed.
+        shapes: sizes for the axes of inputs.
+
+    Raises:
+        ModelError: the graph is not valid ONNX.
+    """
+    skeleton, annotations = _bare(model)
+    general = _inferred(skeleton)
+    sized = _inferred(skeleton) if _give_sizes(skeleton, shapes) else general
+    missing = _missing(sized, annotations)
+    if missing and sized is general:
+        sized = onnx.ModelProto()
+        sized.CopyFrom(general)
+    return general, _inferred(sized) if _add(sized, missing) else sized
 
 
 def infer_further(skeleton: onnx.ModelProto, known: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
@@ -119,11 +130,7 @@ def infer_further(skeleton: onnx.ModelProto, known: Mapping[str, Sequence[int]])
     for name, sizes in known.items():
         value = values[name] if name in values else skeleton.graph.value_info.add(name=name)
         _set_shape(value, sizes)
-    try:
-        with uninterruptible():
-            return onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
-    except Exception as error:  # inference raises several unrelated types
-        raise ModelError(f"its shapes cannot be inferred: {_first_line(error)}") from error
+    return _inferred(skeleton)
 
 
 def standard_opset(opset_imports: Iterable[onnx.OperatorSetIdProto]) -> int:
@@ -180,11 +187,39 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in model.graph.initializer:
         if tensor.name and tensor.name not in known:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    _use_short_domain(graph)
-    _name_graphs(graph)
-    _state_kernel_shapes(graph)
-    _complete_imports(skeleton, model.ir_version)
+    bodies = list(all_bodies(graph))
+    _use_short_domain(bodies)
+    _name_graphs(bodies)
+    _state_kernel_shapes(graph, bodies)
+    _complete_imports(skeleton, bodies, model.ir_version)
     return skeleton
+
+
+def _bare(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.ValueInfoProto]]:
+    """A copy without data and without annotations, checked, and the annotations."""
+    skeleton = _without_data(model)
+    for value in skeleton.graph.input:
+        _free_negative_sizes(value)
+    try:
+        with uninterruptible():
+            _check(skeleton)
+    except Exception as error:  # what the checker finds, and what it cannot even read
+        raise ModelError(f"is not valid ONNX: {_first_line(error)}") from error
+    return skeleton, _take_annotations(skeleton)
+
+
+def _inferred(skeleton: onnx.ModelProto) -> onnx.ModelProto:
+    """A skeleton with what shape inference finds.
+
+    Raises:
+        ModelError: it finds a contradiction.
+    """
+    try:
+        with uninterruptible():
+            inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(skeleton, data_prop=True)
+    except Exception as error:  # inference raises several unrelated types
+        raise ModelError(f"its shapes cannot be inferred: {_first_line(error)}") from error
+    return inferred
 
 
 def _check(skeleton: onnx.ModelProto) -> None:
@@ -222,14 +257,27 @@ def _take_annotations(skeleton: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return taken
 
 
-def _add_missing(inferred: onnx.ModelProto, annotations: Iterable[onnx.ValueInfoProto]) -> bool:
-    """Adds what the model says of tensors of which inference found no shape; returns whether there were any."""
+def _missing(inferred: onnx.ModelProto, annotations: Iterable[onnx.ValueInfoProto]) -> list[onnx.ValueInfoProto]:
+    """What the model says of tensors of which inference found no shape."""
     graph = inferred.graph
-    known = {value.name for value in (*graph.value_info, *graph.output) if not _has_no_shape(value)}
-    outputs = {value.name for value in graph.output}
-    missing = [value for value in annotations if value.name not in known | outputs]
-    graph.value_info.extend(missing)
-    return bool(missing)
+    known = {value.name for value in graph.value_info if not _has_no_shape(value)}
+    known.update(value.name for value in graph.output)
+    return [value for value in annotations if value.name not in known]
+
+
+def _add(inferred: onnx.ModelProto, annotations: Sequence[onnx.ValueInfoProto]) -> bool:
+    """Adds annotations; returns whether there were any."""
+    inferred.graph.value_info.extend(annotations)
+    return bool(annotations)
+
+
+def _give_sizes(skeleton: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Gives inputs these sizes; returns whether one had others."""
+    given = [value for value in skeleton.graph.input if value.name in shapes]
+    changed = [value for value in given if _tensor_type(value.type).shape != tuple(shapes[value.name])]
+    for value in changed:
+        _set_shape(value, shapes[value.name])
+    return bool(changed)
 
 
 def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:
@@ -239,21 +287,21 @@ def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:
             dim.ClearField("dim_value")
 
 
-def _use_short_domain(graph: onnx.GraphProto) -> None:
+def _use_short_domain(bodies: Iterable[Body]) -> None:
     """Writes ONNX's own domain in its short form, the only one that onnx itself looks operators up by."""
-    for body, _ in nested_bodies(graph):
+    for body in bodies:
         for node in body.node:
             if node.domain == STANDARD_DOMAINS[1]:
                 node.domain = STANDARD_DOMAINS[0]
 
 
-def _name_graphs(graph: onnx.GraphProto) -> None:
+def _name_graphs(bodies: Iterable[Body]) -> None:
     """Gives every graph a name, which it needs for nothing but the checker."""
-    for body, _ in nested_bodies(graph):
+    for body in bodies:
         body.name = body.name or "graph"
 
 
-def _state_kernel_shapes(graph: onnx.GraphProto) -> None:
+def _state_kernel_shapes(graph: onnx.GraphProto, bodies: Iterable[Body]) -> None:
     """Gives every convolution the kernel_shape that its weight has.
 
     Up to 1.21, onnx reads the size of a kernel off a weight without a look at the rank of the image, and writes beyond
@@ -261,7 +309,7 @@ def _state_kernel_shapes(graph: onnx.GraphProto) -> None:
     before inference are reached.
     """
     sizes = tensor_types(graph)
-    for body, _ in nested_bodies(graph):
+    for body in bodies:
         for node in body.node:
             if node.op_type in OF_INPUT_SHAPE and node.input and node.output and node.input[0] in sizes:
                 sizes[node.output[0]] = sizes[node.input[0]]
@@ -272,12 +320,12 @@ def _state_kernel_shapes(graph: onnx.GraphProto) -> None:
                 node.attribute.add(name="kernel_shape", type=onnx.AttributeProto.INTS, ints=known[2:])
 
 
-def _complete_imports(skeleton: onnx.ModelProto, ir_version: int) -> None:
+def _complete_imports(skeleton: onnx.ModelProto, bodies: Iterable[Body], ir_version: int) -> None:
     """Imports what onnxruntime takes for imported: its own domains, and opset 1 before models could say theirs."""
     imported = {entry.domain for entry in skeleton.opset_import}
     if ir_version < FIRST_WITH_OPSETS and not imported:
         skeleton.opset_import.add(domain="", version=1)
-    used = {node.domain for body, _ in nested_bodies(skeleton.graph) for node in body.node}
+    used = {node.domain for body in bodies for node in body.node}
     for domain in sorted((used & RUNTIME_DOMAINS) - imported):
         skeleton.opset_import.add(domain=domain, version=_newest_version(domain))
 

@@ -42,7 +42,7 @@ def _constants(graph: onnx.GraphProto) -> set[str]:
     given = {value.name for value in graph.input}
     constant = {tensor.name for tensor in graph.initializer if tensor.name not in given}
     for node in graph.node:
-        if constant.issuperset(name for name in node.input if name) and not any(True for _ in subgraphs(node)):
+        if constant.issuperset(name for name in node.input if name) and not subgraphs(node):
             constant |= set(node.output)
     return constant
 

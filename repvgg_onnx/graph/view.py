@@ -4,7 +4,7 @@ Attributes are read from the protobuf nodes as they are: an unknown attribute mu
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -65,7 +65,12 @@ class NodeView:
     proto: onnx.NodeProto
     graph: "GraphView"
 
-    @property
+    @cached_property
+    def facts(self) -> dict[Callable[..., Any], Any]:
+        """What the node's own constants and attributes say, by who read them: kept, since they may be asked often."""
+        return {}
+
+    @cached_property
     def name(self) -> str:
         """The node's name, or its first output where it has none."""
         return label_of(self.proto)
@@ -100,22 +105,27 @@ class NodeView:
     @cached_property
     def dynamic_inputs(self) -> tuple[int, ...]:
         """Indices of the inputs that are not known before the model runs."""
-        given = (index for index, name in enumerate(self.inputs) if name)
-        return tuple(index for index in given if not self.is_constant(index))
+        constant = self.constant_inputs
+        return tuple(index for index, name in enumerate(self.inputs) if name and index not in constant)
 
     @cached_property
     def reads_computed(self) -> bool:
         """Whether an input is a constant that other nodes compute, anew at every run."""
-        constants = (name for index, name in enumerate(self.inputs) if self.is_constant(index))
-        return any(map(self.graph.constants.is_computed, constants))
+        return any(self.graph.constants.is_computed(self.inputs[index]) for index in self.constant_inputs)
 
     def has_input(self, index: int) -> bool:
         """Whether the optional input is there."""
         return index < len(self.inputs) and bool(self.inputs[index])
 
+    @cached_property
+    def constant_inputs(self) -> frozenset[int]:
+        """Indices of the inputs that are there and known before the model runs."""
+        constants = self.graph.constants
+        return frozenset(index for index, name in enumerate(self.inputs) if name and name in constants)
+
     def is_constant(self, index: int) -> bool:
         """Whether the input is there and known before the model runs."""
-        return self.has_input(index) and self.inputs[index] in self.graph.constants
+        return index in self.constant_inputs
 
     def constant(self, index: int) -> NDArray[np.float64]:
         """A constant input in float64.

@@ -6,7 +6,7 @@ import numpy as np
 
 from repvgg_onnx.algebra import AffineConv
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
+from repvgg_onnx.fusion.lifters.registry import Operands, fact_of_node, lifter, the_value
 from repvgg_onnx.fusion.value import Frame, Value
 from repvgg_onnx.geometry import Geometry
 from repvgg_onnx.graph.view import NodeView
@@ -24,6 +24,7 @@ def lift_conv(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return value.through(conv, frame.sizes, f"{kernel_words(conv.geometry)} Conv")
 
 
+@fact_of_node
 def conv_of(node: NodeView) -> AffineConv:
     """The map of a Conv node; its weights are read when its kernel is.
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.fusion.lifters.registry import Operands, lifter, the_value
+from repvgg_onnx.fusion.lifters.registry import Operands, fact_of_node, lifter, the_value
 from repvgg_onnx.fusion.value import IDENTITY, Frame, Value
 from repvgg_onnx.graph.view import NodeView
 from repvgg_onnx.kernels import Array
@@ -25,6 +25,7 @@ def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -
     return normalized.named(["BN"]) if value.terms == IDENTITY else normalized
 
 
+@fact_of_node
 def gain_and_offset(node: NodeView) -> tuple[Array, Array, Array]:
     """``gamma / sqrt(var + epsilon)``, ``beta − mean · gain``, and the sum of its terms' sizes, c each.
 
@@ -35,10 +36,12 @@ def gain_and_offset(node: NodeView) -> tuple[Array, Array, Array]:
     epsilon = float(np.float32(node.attributes.get("epsilon", 1e-5)))
     if gamma.ndim != 1 or not gamma.shape == beta.shape == mean.shape == var.shape:
         raise LiftError("bad-attribute", "BatchNormalization has statistics of different shapes")
-    if not np.all(var + epsilon > 0):
+    spread = var + epsilon
+    if not (spread > 0).all():
         raise LiftError("bad-variance", "BatchNormalization has a variance that, with epsilon, is not positive")
-    gain = gamma / np.sqrt(var + epsilon)
-    return gain, beta - mean * gain, np.abs(beta) + np.abs(mean * gain)
+    gain = gamma / np.sqrt(spread)
+    centre = mean * gain
+    return gain, beta - centre, np.abs(beta) + np.abs(centre)
 
 
 def _require_inference(node: NodeView, value: Value) -> None:

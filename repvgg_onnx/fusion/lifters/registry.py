@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import TypeVar
 
 from repvgg_onnx.errors import LiftError
@@ -35,6 +36,7 @@ LIFTERS: dict[str, Lifter] = {}
 
 
 LiftT = TypeVar("LiftT", bound=Lift)
+FactT = TypeVar("FactT")
 
 
 def lifter(
@@ -54,6 +56,19 @@ def lifter(
         return lift
 
     return register
+
+
+def fact_of_node(read: Callable[[NodeView], FactT]) -> Callable[[NodeView], FactT]:
+    """What is read of a node's constants and attributes alone is read once, in however many frames it is lifted."""
+
+    @wraps(read)
+    def known(node: NodeView) -> FactT:
+        if read not in node.facts:
+            node.facts[read] = read(node)
+        fact: FactT = node.facts[read]
+        return fact
+
+    return known
 
 
 def the_value(operands: Operands) -> Value:

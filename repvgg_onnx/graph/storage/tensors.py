@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -33,7 +34,7 @@ def needed_bytes(tensor: onnx.TensorProto) -> int:
 
 def stored_bytes(tensor: onnx.TensorProto) -> int:
     """Bytes of the tensor's elements, as ``needed_bytes`` counts them; 0 for text, which has no fixed width."""
-    return 0 if tensor.data_type == STRING or not math.prod(tensor.dims) else needed_bytes(tensor)
+    return 0 if tensor.data_type == STRING or 0 in tensor.dims else needed_bytes(tensor)
 
 
 def check_content(tensor: onnx.TensorProto) -> None:
@@ -99,10 +100,10 @@ def _needed_entries(tensor: onnx.TensorProto, count: int, field: str) -> int:
 
 def _count(tensor: onnx.TensorProto) -> int:
     """Number of elements by the tensor's shape."""
-    dims = list(tensor.dims)
-    if not _is_possible(dims):
+    dims: tuple[int, ...] = tuple(tensor.dims)
+    if len(dims) > MOST_AXES or min(dims, default=0) < 0 or (count := math.prod(dims)) > LARGEST_SIZE:
         raise ModelError(f"its tensor {tensor.name!r} has the impossible shape {_shown(dims)}")
-    return math.prod(dims)
+    return count
 
 
 def _is_possible(dims: Sequence[int]) -> bool:
@@ -112,15 +113,23 @@ def _is_possible(dims: Sequence[int]) -> bool:
 
 def _bits(tensor: onnx.TensorProto) -> int:
     """Bits of one element."""
-    if tensor.data_type in _NARROW_BITS:
-        return _NARROW_BITS[tensor.data_type]
+    bits = _bits_of(tensor.data_type)
+    if bits is None:
+        kind = f"the type {tensor.data_type}, whose elements have no known size"
+        raise ModelError(f"its tensor {tensor.name!r} has {kind}")
+    return bits
+
+
+@lru_cache
+def _bits_of(data_type: int) -> int | None:
+    """Bits of one element of a type; None where they are not known or not fixed."""
+    if data_type in _NARROW_BITS:
+        return _NARROW_BITS[data_type]
     try:
-        if tensor.data_type != STRING:
-            return 8 * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+        return None if data_type == STRING else 8 * int(helper.tensor_dtype_to_np_dtype(data_type).itemsize)
     except KeyError:
-        pass
-    raise ModelError(f"its tensor {tensor.name!r} has the type {tensor.data_type}, whose elements have no known size")
+        return None
 
 
-def _shown(dims: list[int]) -> str:
-    return str(dims) if len(dims) <= 8 else f"{dims[:8]}…"
+def _shown(dims: Sequence[int]) -> str:
+    return str(list(dims)) if len(dims) <= 8 else f"{list(dims[:8])}…"
