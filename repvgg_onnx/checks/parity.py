@@ -1,7 +1,7 @@
 """Do two models compute the same outputs?
 
 The judgement is about the second model and not about the network: an output passes if its error is within the tolerance
-of the model's type, or if it is no more than a few times what the original differs from itself on the same feed. A feed
+of the model's type, or if it is at most a few times what the original differs from itself on the same feed. A feed
 on which the original hardly determines an output says nothing about it; where no feed says anything, the tensors inside
 are compared one by one.
 """

@@ -110,7 +110,7 @@ def plan_of(graph: GraphView, removals: Removals, sink: str, frame: Frame, candi
     # alone do not see to that: where sizes are unknown they are guesses.
     makes_progress = form.count(candidate.value) < removal.count or not candidate.is_settled
     if form.steps and candidate.maps < 2:
-        makes_progress = False  # to write changes of shape behind the kernel instead of before it is no gain of its own
+        makes_progress = False  # changes of shape behind the kernel instead of before it gain nothing by themselves
     if not makes_progress or not _can_write(graph, form):
         return None
     if candidate.computes:
@@ -149,7 +149,7 @@ def _can_write(graph: GraphView, form: Form) -> bool:
 def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:
     """Nodes that compute constants of the members from other constants, or a shape that is not asked for any more.
 
-    Other names for a constant are no work.
+    Other names for a constant are not work.
     """
     names = (node.inputs[index] for node in members for index in range(len(node.inputs)) if node.is_constant(index))
     constant = graph.constants.expression_nodes(names)

@@ -47,7 +47,7 @@ def check_limits(model: onnx.ModelProto) -> None:
 
 
 def check_indices(model: onnx.ModelProto) -> None:
-    """Makes sure that the indices of sparse tensors lie inside, except for those that are still in a side file.
+    """Makes sure that the indices of sparse tensors lie inside, except for those that are still external data.
 
     Raises:
         ModelError: some do not.
