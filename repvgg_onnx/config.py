@@ -64,7 +64,7 @@ def find_configuration(start: Path) -> Configuration | None:
     """The settings of the nearest folder that has some, from ``start`` upward; None where there are none.
 
     Raises:
-        CheckError: a file that may hold them cannot be read or is no TOML.
+        CheckError: a file that may hold them cannot be read or is not TOML.
     """
     for folder in (start, *start.parents):
         for path in (folder / name for name in FILE_NAMES):
@@ -77,7 +77,7 @@ def read_configuration(path: Path) -> Configuration:
     """The settings of a file.
 
     Raises:
-        CheckError: it cannot be read, is no TOML, or is a ``pyproject.toml`` without settings.
+        CheckError: it cannot be read, is not TOML, or is a ``pyproject.toml`` without settings.
     """
     path = path.absolute()
     table = _table(path)
@@ -112,7 +112,7 @@ def _require(key: str, known: Collection[str], name: str) -> None:
 
         near = get_close_matches(key.lower().replace("_", "-"), sorted(known), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "keys are the long names of options"
-        raise CheckError(f"{name}: there is no such key; {hint}")
+        raise CheckError(f"{name}: unknown key; {hint}")
 
 
 def _table(path: Path) -> Any:

@@ -1,7 +1,7 @@
 """Additive terms that differ from position to position: what a bias becomes behind zero padding.
 
-``conv(x) + bias`` followed by a padded convolution is no single kernel and bias, because the padding is zero where the
-bias is not. It is a kernel and a field: the second convolution's view of the bias inside and the zeros around it.
+``conv(x) + bias`` followed by a padded convolution is not a single kernel and bias, because the padding is zero where
+the bias is not. It is a kernel and a field: the second convolution's view of the bias inside and the zeros around it.
 """
 
 import math

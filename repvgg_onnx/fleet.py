@@ -92,7 +92,7 @@ def beside(model: Path) -> Path:
 def fuse_into(
     path: PathLike, output: PathLike | None, *, tolerance: float | None = None, **arguments: Any
 ) -> FusedFile:
-    """One model of ``fuse_many()``, to be sent to whatever is no ``Executor``.
+    """One model of ``fuse_many()``, to be sent to whatever is not an ``Executor``.
 
     Args:
         path: the model.

@@ -78,7 +78,7 @@ def fuse(
         shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
         assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first, but for those
             whose statistics are placeholders: mean 0 and variance 1 in every channel.
-        freeze_initializers: takes initializers that are inputs as well for constants; they are no inputs any more.
+        freeze_initializers: takes initializers that are inputs as well for constants; they are no longer inputs.
         assume_placeholders: as ``assume_inference``, and placeholders are meant as well.
         outputs: the outputs to keep, with what they need; none keeps all.
         max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
@@ -181,7 +181,7 @@ class _Made:
         return not new
 
     def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
-        """Takes up what a round wrote into one graph; regions of earlier rounds inside are no regions any more."""
+        """Takes up what a round wrote into one graph; regions of earlier rounds inside are no longer regions."""
         for plan in findings.plans:
             if plan.sink in emitted:
                 for name in (name for node in plan.members for name in node.outputs):
@@ -192,7 +192,7 @@ class _Made:
 
 @contextmanager
 def paused_collection() -> Iterator[None]:
-    """No garbage is collected in the block: a graph in the making is no garbage, and to look through it takes time."""
+    """No garbage is collected in the block: a graph in the making is not garbage, and to look through it takes time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -144,7 +144,7 @@ def bind_shapes(
         defaults: what is left takes these.
 
     Raises:
-        CheckError: a given name is no input, a given shape contradicts the declared one, or two given shapes
+        CheckError: a given name is not an input, a given shape contradicts the declared one, or two given shapes
             contradict each other.
 
     Example:

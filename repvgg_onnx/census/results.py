@@ -64,8 +64,8 @@ class Profile:
         """Multiply-adds, the paper's "Theo FLOPs".
 
         Counted are Conv, ConvTranspose, DeformConv, Gemm, MatMul and the forms of these on integers, Einsum, RNN, GRU,
-        LSTM and Attention, positions in the padding as well. What is no product with a kernel or matrix (element-wise
-        operators, biases, normalization, pooling, reductions, softmax, resizing) counts as nothing.
+        LSTM and Attention, positions in the padding as well. What is not a product with a kernel or matrix
+        (element-wise operators, biases, normalization, pooling, reductions, softmax, resizing) counts as nothing.
         """
         return sum(layer.macs for layer in self.layers)
 

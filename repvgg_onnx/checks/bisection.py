@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.checks.comparison import Comparison, compare_values
-from repvgg_onnx.checks.dataflow import Dataflow
 from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.exposure import expose, in_batches, parsed, private_copy
 from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
@@ -29,6 +28,7 @@ from repvgg_onnx.checks.session import (
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.graph.bodies import label_of
+from repvgg_onnx.graph.cut import Cutter
 
 LEVEL = PLAIN
 """Optimization level: others would not leave every tensor in the graph."""
@@ -144,9 +144,8 @@ def bisect(
     feeds = build_feeds(specs, shapes=shapes, inputs=inputs, ranges=ranges, seeds=seeds)
     labels = tuple(feed.label for feed in feeds)
     ours, theirs = private_copy(before), private_copy(after)
-    flow = Dataflow(ours.graph)
-    common = Dataflow(theirs.graph).producers.keys()
-    shared = [name for name in flow.producers if name in common]
+    whole, common = Cutter(ours), Cutter(theirs).made
+    shared = [name for name in whole.made if name in common]
     if not shared:
         return Bisection((), limit, reason, labels, obstacle="the models compute no tensors of the same names")
     findings: dict[str, _Finding] = {}
@@ -156,7 +155,7 @@ def bisect(
             findings |= _compare_batch(*pair, feeds)
     except _SecondFailsError as failure:
         return Bisection((), limit, reason, labels, obstacle=f"the second model fails to run: {failure}")
-    return Bisection(tuple(_judged(flow, findings, limit)), limit, reason, labels)
+    return Bisection(tuple(_judged(whole, findings, limit)), limit, reason, labels)
 
 
 class _SecondFailsError(CheckError):
@@ -189,17 +188,18 @@ def _run_second(session: Session, feed: Feed) -> dict[str, Any]:
         raise _SecondFailsError(str(failure)) from failure
 
 
-def _judged(flow: Dataflow, findings: Mapping[str, _Finding], limit: float) -> Iterator[TensorParity]:
+def _judged(whole: Cutter, findings: Mapping[str, _Finding], limit: float) -> Iterator[TensorParity]:
     """Every tensor, with what it is computed from."""
     for name, finding in findings.items():
-        ancestry = flow.ancestry(name, findings)
-        inherited = max((findings[source].compared.error for source in ancestry.tensors), default=0.0)
-        error, node = finding.compared.error, flow.producers[name]
+        indices, ends = whole.back_from([name], findings)
+        members = whole.nodes(indices)
+        inherited = max((findings[source].compared.error for source in ends & findings.keys()), default=0.0)
+        error, node = finding.compared.error, next(member for member in members if name in member.output)
         yield TensorParity(
             name=name,
             node=label_of(node),
             op_type=node.op_type,
-            members=tuple(map(label_of, ancestry.members)),
+            members=tuple(map(label_of, members)),
             error=error,
             error_of_inputs=inherited,
             origin=error > limit >= inherited,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,14 @@ class Comparison:
         reason: why the error is infinite, in words; empty otherwise.
         vacuous: whether the first model's value is all NaN and infinity, so that no number was compared.
         unlike: whether the types, the shapes or the numbers of elements differ.
+        empty: whether neither value has an element, so that only types and shapes were compared.
     """
 
     error: float
     reason: str = ""
     vacuous: bool = False
     unlike: bool = False
+    empty: bool = False
 
 
 def compare_values(before: Any, after: Any, scale: float | None = None) -> Comparison:
@@ -40,7 +42,8 @@ def compare_values(before: Any, after: Any, scale: float | None = None) -> Compa
     if len(ours) != len(theirs):
         return Comparison(math.inf, "the output has another number of elements", unlike=True)
     compared = (_compare_arrays(a, b, scale) for a, b in zip(ours, theirs, strict=True))
-    return max(compared, key=lambda found: (found.error, not found.vacuous), default=Comparison(0.0))
+    worst = max(compared, key=lambda found: (found.error, not found.vacuous), default=Comparison(0.0))
+    return replace(worst, empty=not worst.unlike and not any(leaf.size for leaf in ours))
 
 
 def normalized_error(before: Array, after: Array, scale: float | None = None) -> float:

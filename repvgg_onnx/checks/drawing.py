@@ -48,7 +48,7 @@ def draw(
         white: largest value of a picture without a range.
 
     Raises:
-        CheckError: the input takes strings, is no tensor of numbers, or has a type that the range does not fit.
+        CheckError: the input takes strings, is not a tensor of numbers, or has a type that the range does not fit.
     """
     dtype = dtype_of(spec)
     if dtype.name in FLOATS:
@@ -66,7 +66,7 @@ def dtype_of(spec: TensorSpec) -> np.dtype[Any]:
     """Type of an input's elements.
 
     Raises:
-        CheckError: the input is no tensor.
+        CheckError: the input is not a tensor.
     """
     if spec.dtype is None:
         raise CheckError(f"input {spec.name!r} is {spec.type}: only tensors can be fed")

@@ -13,7 +13,6 @@ from onnx import helper
 
 from repvgg_onnx.checks.comparison import compare_values
 from repvgg_onnx.checks.conditions import Conditions
-from repvgg_onnx.checks.dataflow import Dataflow
 from repvgg_onnx.checks.exposure import in_batches, with_outputs
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.kinds import Kind
@@ -21,8 +20,8 @@ from repvgg_onnx.checks.precision import FLOATS, least_precise
 from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, moved_by
 from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, Session, loadable
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import fed_inputs, reads_of
-from repvgg_onnx.graph.cut import model_of
+from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.cut import Cutter
 
 _AGAIN = "#again"
 _AGAIN_AT_MOST = 2.0
@@ -118,10 +117,11 @@ def compare_inner(
         CheckError: the original, or a part of it, cannot be run on a feed.
         ModelError: onnxruntime cannot load the original, or a part of it.
     """
-    flows = Dataflow(before.graph), Dataflow(after.graph)
-    run = _Run(before, after, *flows, feeds, conditions, tolerance, kinds, proven, least_precise(before))
+    run = _Run(
+        before, Cutter(before), Cutter(after), feeds, conditions, tolerance, kinds, proven, least_precise(before)
+    )
     ancestors = {name: run.common(name) for name in outputs}
-    shared = [name for name in run.flow.producers if any(name in names for names in ancestors.values())]
+    shared = [name for name in run.ours.made if any(name in names for names in ancestors.values())]
     tensors = run.compare(shared)
     sure = {*outputs, *proven}
     doubtful = tuple(tensor for tensor in tensors if not tensor.passed and tensor.name not in sure)
@@ -138,9 +138,8 @@ class _Run:
     """Both models, and what they are compared on."""
 
     before: onnx.ModelProto
-    after: onnx.ModelProto
-    flow: Dataflow
-    other: Dataflow
+    ours: Cutter
+    theirs: Cutter
     feeds: Sequence[Feed]
     conditions: Conditions
     tolerance: float
@@ -150,12 +149,12 @@ class _Run:
 
     def common(self, output: str) -> frozenset[str]:
         """Names that both models have for tensors before an output, and the output itself."""
-        if output not in self.flow.producers:
+        if not self.ours.makes(output):
             return frozenset()
-        makers = self.flow.ancestry(output, ()).members
+        makers = self.ours.nodes(self.ours.back_from([output], ())[0])
         made = {name for node in makers if not node.op_type.startswith(_NO_TENSORS) for name in node.output if name}
         read = {name for node in makers for name in node.input} | {output}
-        return frozenset(made & read & self.other.producers.keys())
+        return frozenset(made & read & self.theirs.made)
 
     def compare(self, shared: Sequence[str]) -> list[InnerParity]:
         """Every one of the tensors, from those of them before it."""
@@ -171,8 +170,7 @@ class _Run:
                 for parity in self._compare_batch(session, names, known)]  # fmt: skip
 
     def _compare_batch(self, session: Session, names: Sequence[str], known: frozenset[str]) -> Iterator[InnerParity]:
-        ours, theirs = (_part(model, flow, names, known) for model, flow in
-                        ((self.before, self.flow), (self.after, self.other)))  # fmt: skip
+        ours, theirs = (_part(whole, names, known) for whole in (self.ours, self.theirs))
         wanted = [name for name in dict.fromkeys((*names, *ours.given, *theirs.given)) if name in known]
         recorded = [(feed, {**feed.values, **session.run(feed.values, wanted)}) for feed in self.feeds]
         try:
@@ -225,12 +223,14 @@ class _Part:
         whole: the model.
         nodes: copies of the nodes, in graph order; what they compute of the known tensors has another name, so that
             whoever reads a known tensor reads what is given.
-        given: names of what they read and do not compute.
+        outside: names of what they read and do not compute.
+        given: those of them that are neither weights nor inside the bodies of nodes.
         names: the tensors that are computed.
     """
 
-    whole: onnx.ModelProto
+    whole: Cutter
     nodes: tuple[onnx.NodeProto, ...]
+    outside: frozenset[str]
     given: tuple[str, ...]
     names: tuple[str, ...]
 
@@ -240,15 +240,10 @@ class _Part:
         Args:
             values: what will be given, for its types.
         """
-        read = {name for node in self.nodes for name in reads_of(node)}
-        stored = [tensor for tensor in self.whole.graph.initializer if tensor.name in read]
-        graph = onnx.GraphProto(name="part", node=self.nodes, initializer=stored)
-        graph.sparse_initializer.extend(t for t in self.whole.graph.sparse_initializer if t.values.name in read)
-        for name in self.given:
-            elem_type = helper.np_dtype_to_tensor_dtype(values[name].dtype)
-            graph.input.append(helper.make_tensor_value_info(name, elem_type, None))
-        graph.output.extend(onnx.ValueInfoProto(name=name + _AGAIN) for name in self.names)
-        return model_of(graph, self.whole)
+        types = {name: helper.np_dtype_to_tensor_dtype(values[name].dtype) for name in self.given}
+        inputs = [helper.make_tensor_value_info(name, elem_type, None) for name, elem_type in types.items()]
+        outputs = [onnx.ValueInfoProto(name=name + _AGAIN) for name in self.names]
+        return self.whole.joined(self.nodes, inputs, outputs, self.outside)
 
     def run(self, session: Session, values: Mapping[str, Array]) -> dict[str, Array]:
         """The tensors computed from these values."""
@@ -256,19 +251,16 @@ class _Part:
         return {name: results[name + _AGAIN] for name in self.names}
 
 
-def _part(model: onnx.ModelProto, flow: Dataflow, names: Sequence[str], known: Collection[str]) -> _Part:
+def _part(whole: Cutter, names: Sequence[str], known: Collection[str]) -> _Part:
     """What computes these tensors from known ones and from the inputs of the model."""
-    members: dict[int, onnx.NodeProto] = {}
-    for name in names:
-        members |= {flow.position(node): node for node in flow.ancestry(name, known).members}
+    indices, _ = whole.back_from(names, known)
     nodes = []
-    for index in sorted(members):
+    for original in whole.nodes(indices):
         node = onnx.NodeProto()
-        node.CopyFrom(members[index])
+        node.CopyFrom(original)
         node.output[:] = [name + _AGAIN if name in known else name for name in node.output]
         nodes.append(node)
     made = {name for node in nodes for name in node.output}
-    outside = {name for node in nodes for name in reads_of(node)} - made
-    fed = {value.name for value in fed_inputs(model.graph)}
-    given = sorted(name for name in outside if name in known or name in fed)
-    return _Part(model, tuple(nodes), tuple(given), tuple(names))
+    outside = frozenset(name for node in nodes for name in reads_of(node)) - made
+    given = sorted(name for name in outside if name in known or whole.is_fed(name))
+    return _Part(whole, tuple(nodes), outside, tuple(given), tuple(names))

@@ -1,7 +1,7 @@
 """Do two models compute the same outputs?
 
 The judgement is about the second model and not about the network: an output passes if its error is within the tolerance
-of the model's type, or if it is no more than a few times what the original differs from itself on the same feed. A feed
+of the model's type, or if it is at most a few times what the original differs from itself on the same feed. A feed
 on which the original hardly determines an output says nothing about it; where no feed says anything, the tensors inside
 are compared one by one.
 """
@@ -29,6 +29,7 @@ from repvgg_onnx.errors import CheckError, LoadError, ModelError, RunError
 __all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
 
 _VACUOUS = "it is all NaN and infinity in the original too, so that nothing could be compared"
+_EMPTY = "output {!r} has no elements on these inputs: its type and its shape were compared, and no values"
 _DRAWN = "tensor {!r} is drawn at random in every run: it is not compared, and given to both models alike"
 _UNDECIDED = "no feed determines this output, and the models name no tensors alike to compare instead; give real inputs"
 
@@ -61,6 +62,7 @@ def verify(
     either when its inputs move by a few units in the last place, the third rule holds for them. A missing output,
     another type or shape, NaN or infinity where the original has none, an output that is nothing else on every feed,
     and a second model that fails to run where the original does not are failures with an infinite error and a reason.
+    Of an output without elements the type and the shape are compared, and a remark says that this is all.
 
     Args:
         before: path, bytes or ModelProto of the model that is right.
@@ -166,6 +168,8 @@ class _Judge:
             raise CheckError("labels are given, but no output of the models holds a row of scores for each of them")
         names = dict.fromkeys(found.name for found in findings)
         outputs = [self._output([found for found in findings if found.name == name]) for name in names]
+        filled = {found.name for found in findings if not found.compared.empty}
+        self.remarks |= {_EMPTY.format(name): None for name in names if name not in filled}
         self.known.release(SHIPPED)
         inner = self._inner([output for output in outputs if output.passed and output.decided_by != "tolerance"])
         if inner is not None:

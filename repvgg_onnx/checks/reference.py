@@ -184,7 +184,7 @@ def few(feeds: Sequence[Feed]) -> tuple[Feed, ...]:
 def moved_by(values: Mapping[str, Array], seed: int, units: int, coarse: str | None = None) -> dict[str, Array]:
     """The values with every floating-point number moved by some units in the last place, up or down at random.
 
-    Zeros stay, since what is next to zero is no rounding of it.
+    Zeros stay, since what is next to zero is not a rounding of it.
 
     Args:
         values: input name to array.

@@ -54,7 +54,7 @@ class TensorSpec:
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """Type of the elements; object for strings, None for what is no tensor."""
+        """Type of the elements; object for strings, None for what is not a tensor."""
         match = re.fullmatch(r"tensor\((\w+)\)", self.type)
         if match is None:
             return None
@@ -111,7 +111,7 @@ def loadable(model: ModelLike) -> Iterator[Source]:
     """The model as a path or as bytes, valid inside the ``with`` block.
 
     A path stays a path, so that external data is found. A ModelProto of 2 GB or more, which protobuf cannot
-    serialize, is written to a temporary folder with its weights in a side file.
+    serialize, is written to a temporary folder with its weights in an external data file.
     """
     if isinstance(model, bytes):
         yield model

@@ -17,8 +17,8 @@ class OutputParity:
 
     Attributes:
         name: tensor name.
-        dtype: numpy's name of the original's type; ``sequence`` or ``map`` for what is no tensor.
-        shape: of the original's output in the worst run; empty for what is no tensor.
+        dtype: numpy's name of the original's type; ``sequence`` or ``map`` for what is not a tensor.
+        shape: of the original's output in the worst run; empty for what is not a tensor.
         error: worst over the feeds and levels that decide, or over all where none does. Floating point: normalized
             error, or the error over the width of the range that the values lie in. Everything else: fraction of the
             elements that differ.

@@ -37,7 +37,7 @@ class Candidate:
 
     Attributes:
         before: the input file, with its profile.
-        after: the fused model, with its profile, as long as it is no file.
+        after: the fused model, with its profile, as long as it is not a file.
         opened: the input, whose files the fused model refers to.
         model: the fused model; None where there is nothing to write but the input itself.
         regions: what was folded.

@@ -151,7 +151,12 @@ def check(ctx: click.Context, /, **_: Any) -> None:
 
 @cli.command(cls=ConfigurableCommand, short_help="Show what could be folded, and what not.", epilog=ENDS["inspect"])
 @click.argument("model", type=FILE)
-@click.option("--all", "every", is_flag=True, help="List every region and every refusal, not the alike as one.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="List every region and every refusal, not the alike as one, also those for which nothing can be done.",
+)
 @click.option("--per-layer", is_flag=True, help="List every node with what it multiplies, moves and keeps in memory.")
 @assumption_options
 @max_constant_option

@@ -19,7 +19,7 @@ from repvgg_onnx.errors import CheckError, RepvggOnnxError
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
-_NEVER = {"config", "no-config", "show-config", "debug"}  # options that are no keys
+_NEVER = {"config", "no-config", "show-config", "debug"}  # options that are not keys
 _ONCE = {"all", "check", "fail-fast", "jobs", "json", "output", "quiet", "report"}  # keys that are about a whole run
 _WHERE = "File of settings.  [default: repvgg-onnx.toml or pyproject.toml, found upward]"
 _NUMBERS = "N,N"  # how options of several numbers with commas between them are shown

@@ -46,4 +46,4 @@ def require_code(code: str) -> Code:
         return CODES[code]
     near = get_close_matches(code, CODES, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "'repvgg-onnx explain' lists all"
-    raise click.UsageError(f"there is no code {code!r}: {hint}")
+    raise click.UsageError(f"unknown code {code!r}: {hint}")

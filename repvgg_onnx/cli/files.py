@@ -28,9 +28,9 @@ def require_files(*paths: Path) -> None:
 
 
 def require_models(*paths: Path) -> None:
-    """Every path is a model file that is safe to hand on: it is what it says, and its side files lie beside it.
+    """Every path is a model file that is safe to hand on: it is what it says, and its external data lies beside it.
 
-    Whoever reads side files on its own, as onnxruntime does, is not to be sent outside of the model's folder.
+    Whoever reads external data files on its own, as onnxruntime does, is not to be sent outside of the model's folder.
 
     Raises:
         BadInputError: the first one that is not.
@@ -42,7 +42,7 @@ def require_models(*paths: Path) -> None:
 
 
 def sides_of(path: Path) -> frozenset[Path]:
-    """The side files of a model; none of what is no model, which is found out when it is used."""
+    """The external data files of a model; none of what is not a model, which is found out when it is used."""
     try:
         return open_model(path).sides
     except ModelError:
@@ -50,14 +50,14 @@ def sides_of(path: Path) -> frozenset[Path]:
 
 
 def describe(path: Path, opened: OpenModel | None = None) -> ModelFile:
-    """A file, its size with its side files, and what it stores.
+    """A file, its size with its external data files, and what it stores.
 
     Args:
         path: the file.
         opened: the same, if it is open already.
 
     Raises:
-        ModelError: it is no ONNX model.
+        ModelError: it is not an ONNX model.
     """
     opened = open_model(path) if opened is None else opened
     size_bytes = sum(file.stat().st_size for file in (path, *opened.sides))

@@ -124,7 +124,7 @@ class Output:
 
     @property
     def replaces_text(self) -> bool:
-        """Whether stdout is not for people; annotations go together with text."""
+        """Whether stdout is not for people; annotations are printed beside text."""
         return bool(self.on_stdout) and not self.annotates
 
     @property

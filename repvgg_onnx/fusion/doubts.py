@@ -17,7 +17,7 @@ def is_doubtful(plan: Plan) -> bool:
     A fold is plain, and never doubtful, if its members are parallel branches and the folded kernel has no more weights
     than the largest kernel among them: then a node that runs anyway does the work of the others. What is left is
 
-    1. a composition: some way from root to sink passes two kernels (one gain per channel is no kernel);
+    1. a composition: some way from root to sink passes two kernels (one gain per channel is not a kernel);
     2. a sum that widens groups, such as depthwise 3x3 + dense 1x1, whose kernel has more weights than either;
     3. a kernel larger than every branch's, such as 1x3 + 3x1, for the same reason;
     4. siblings merged by a Concat, whose dense kernel holds all of theirs;

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from repvgg_onnx.fusion.cost import TRANSPOSED
 from repvgg_onnx.fusion.results import Cost
 from repvgg_onnx.fusion.tail import Step
 from repvgg_onnx.fusion.value import Frame, Value
@@ -70,12 +71,14 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
     kernel = math.prod(geometry.kernel_dims) * geometry.group // form.group
     positions = inputs // geometry.c_in if geometry.transposed else outputs // geometry.c_out
     moved = inputs + outputs + kernel + geometry.c_out
-    moved += 2 * inputs * (form.before is not None) + 2 * outputs * (form.after is not None)
+    moved += TRANSPOSED * (inputs * (form.before is not None) + outputs * (form.after is not None))
     if form.op_type == "MatMul":
         moved += 2 * outputs if value.conv.has_bias else -geometry.c_out
     if form.lead is not None:
         moved += 2 * inputs + geometry.c_in
-    moved += sum(2 * outputs + (len(step.shape) if isinstance(step.shape, tuple) else 0) for step in form.steps)
+    for step in form.steps:
+        moved += outputs * (TRANSPOSED if step.op_type == "Transpose" else 2)
+        moved += len(step.shape) if isinstance(step.shape, tuple) else 0
     if value.field is not None:
         moved += 2 * outputs + geometry.c_out * math.prod(value.field.size)
     return Cost(positions * kernel, moved * width)

@@ -42,8 +42,8 @@ def free_arithmetic(graph: GraphView, root: str, members: Sequence[NodeView]) ->
     is x (1 + erf(x / sqrt 2)) / 2, a product of two computed tensors and a factor; a LayerNormalization is
     (x - mean) / deviation * gain + offset, a quotient and both. To take those constants into the next kernel saves
     nothing and breaks the rest up: measured, a network of RepViT blocks became 1.2 times slower under onnxruntime,
-    whose Gelu fusion did not find its factor any more. Other products, such as x clip(x + 3, 0, 6) / 6, are no operator
-    of any runtime's, and their factors are worth taking.
+    whose Gelu fusion did not find its factor any more. Other products, such as x clip(x + 3, 0, 6) / 6, are not one
+    operator in any runtime, and their factors are worth taking.
     """
     origin, maker = root, graph.makers.get(root)
     while maker is not None and maker.op_type in _ARITHMETIC and len(maker.dynamic_inputs) == 1:

@@ -110,25 +110,13 @@ def plan_of(graph: GraphView, removals: Removals, sink: str, frame: Frame, candi
     # alone do not see to that: where sizes are unknown they are guesses.
     makes_progress = form.count(candidate.value) < removal.count or not candidate.is_settled
     if form.steps and candidate.maps < 2:
-        makes_progress = False  # to write changes of shape behind the kernel instead of before it is no gain of its own
-    if form.after is not None and form.before is None and _is_layer_behind_transpose(candidate):
-        makes_progress = False  # measured 0.94 to 1.00 times as fast: what the Add cost, a larger Transpose costs
+        makes_progress = False  # changes of shape behind the kernel instead of before it gain nothing by themselves
     if not makes_progress or not _can_write(graph, form):
         return None
     if candidate.computes:
         _require_small_growth(graph, candidate, written_bytes(candidate.value, form.group, width(graph, sink)))
     sizes = (elements(graph, frame.root), elements(graph, sink), width(graph, sink))
     return Plan(graph, frame, sink, candidate, form, removal, cost_of_form(form, candidate.value, *sizes))
-
-
-def _is_layer_behind_transpose(candidate: Candidate) -> bool:
-    """Whether it is a Transpose, a MatMul and the Add of its bias, and nothing else, where the result is the larger."""
-    geometry = candidate.value.conv.geometry
-    for op_type in ("Add", "MatMul", "Transpose"):
-        if candidate.node is None or candidate.node.op_type != op_type or len(candidate.parts) != 1:
-            return False
-        candidate = candidate.parts[0]
-    return candidate.node is None and geometry.c_out >= geometry.c_in
 
 
 def _nodes(graph: GraphView, candidate: Candidate) -> list[NodeView]:
@@ -159,7 +147,7 @@ def _can_write(graph: GraphView, form: Form) -> bool:
 def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> list[NodeView]:
     """Nodes that compute constants of the members from other constants, or a shape that is not asked for any more.
 
-    Other names for a constant are no work.
+    Other names for a constant are not work.
     """
     names = (node.inputs[index] for node in members for index in node.constant_inputs)
     constant = graph.constants.expression_nodes(names)

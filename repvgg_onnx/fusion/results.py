@@ -40,7 +40,7 @@ class Cost:
 
     Attributes:
         macs: multiply-adds.
-        bytes: bytes of activations and weights read and written.
+        bytes: bytes of activations and weights read and written; of a Transpose, which does so out of order, twice.
     """
 
     macs: int

@@ -105,7 +105,7 @@ def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
     del copied.graph.input[:]
     copied.graph.input.extend(kept)
     copied.ir_version = max(model.ir_version, 4)
-    return copied, (f"{frozen} inputs with initializers were frozen and are no inputs any more",)
+    return copied, (f"{frozen} inputs with initializers were frozen and are no longer inputs",)
 
 
 def overridable_convolutions(model: onnx.ModelProto) -> tuple[int, int]:

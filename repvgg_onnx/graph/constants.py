@@ -73,14 +73,14 @@ class Constants:
         return name not in self._stored and (name in self._initializers or name in self._sparse)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        """Shape of a constant, without reading an initializer's data; None where it is no constant."""
+        """Shape of a constant, without reading an initializer's data; None where it is not a constant."""
         if name in self._stored and name in self._initializers:
             return tuple(self._initializers[name].dims)
         value = self.value(name)
         return None if value is None else value.shape
 
     def value(self, name: str) -> AnyArray | None:
-        """The constant in its own type; None where the tensor is no constant or cannot be evaluated.
+        """The constant in its own type; None where the tensor is not a constant or cannot be evaluated.
 
         Raises:
             ModelError: an initializer does not hold what its shape says.

@@ -47,7 +47,7 @@ def check_limits(model: onnx.ModelProto) -> None:
 
 
 def check_indices(bodies: Iterable[Body]) -> None:
-    """Makes sure that the indices of sparse tensors lie inside, except for those that are still in a side file.
+    """Makes sure that the indices of sparse tensors lie inside, except for those that are still external data.
 
     Args:
         bodies: all of a model.

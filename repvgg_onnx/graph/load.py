@@ -35,7 +35,7 @@ class OpenModel:
         path: its file.
         model: complete but for initializers of the main graph.
         files: where those are.
-        sides: the side files that the file needs.
+        sides: the external data files that the file needs.
     """
 
     path: Path
@@ -52,8 +52,8 @@ def load_model(source: ModelLike) -> onnx.ModelProto:
             stands before one that it needs.
 
     Raises:
-        ModelError: the source is missing, is no ONNX model, is newer than the installed onnx, declares more than it
-            holds, or needs a side file that is missing, unsafe or of another size.
+        ModelError: the source is missing, is not an ONNX model, is newer than the installed onnx, declares more than it
+            holds, or needs an external data file that is missing, unsafe or of another size.
     """
     if isinstance(source, onnx.ModelProto | bytes):
         model = source if isinstance(source, onnx.ModelProto) else _parse(source)
@@ -94,7 +94,7 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
 
 
 def has_external_data(source: ModelLike) -> bool:
-    """Whether some tensor of the model lives in a side file."""
+    """Whether some tensor of the model lives in an external data file."""
     if isinstance(source, onnx.ModelProto):
         return any(map(is_external, tensors_of(source)))
     data = source if isinstance(source, bytes) else Path(source).read_bytes()

@@ -27,8 +27,9 @@ def save_model(model: onnx.ModelProto, path: str | os.PathLike[str], *, external
     Args:
         model: what to write; it is not changed.
         path: target; a symbolic link is followed.
-        external_data: writes the tensors to a side file, ``<name>.<hash of the tensors>.data``, beside the file; models
-            over 2 GB always do. The side file of a model that is replaced is deleted unless another model names it.
+        external_data: writes the tensors to an external data file, ``<name>.<hash of the tensors>.data``, beside the
+            file; models over 2 GB always do. The external data file of a model that is replaced is deleted unless
+            another model names it.
 
     Raises:
         ModelError: the file cannot be written.
@@ -53,7 +54,7 @@ def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
 def stage_model(
     model: onnx.ModelProto, place: Staging, files: TensorFiles | None = None, *, external_data: bool = False
 ) -> None:
-    """The model and its side file, if it has one, are in the private folder, ready to be read and to be committed.
+    """The model and its external data, if it has any, are in the private folder, ready to be read and to be committed.
 
     Args:
         model: what to write; it is not changed.
@@ -68,7 +69,7 @@ def stage_model(
     if external_data or content.size > LARGEST_FILE:
         content = content_of(model, _move_out(model, place, files))
     if content.size > LARGEST_FILE:
-        raise ModelError("cannot be written: more than 2 GB of it are no initializers")
+        raise ModelError("cannot be written: more than 2 GB of it are not initializers")
     with place.create(place.file.name) as stream:
         content.write(stream)
 
@@ -77,8 +78,8 @@ def stage_copy(opened: OpenModel, place: Staging) -> bool:
     """The model as it is, ready to be read and to be committed.
 
     Returns:
-        Whether it is a copy byte for byte, beside whose place the side files already are. It is written anew where they
-        would be out of reach.
+        Whether it is a copy byte for byte, beside whose place the external data files already are. It is written anew
+        where they would be out of reach.
 
     Raises:
         ModelError: it cannot be written.
@@ -99,7 +100,7 @@ def _inside(tensor: onnx.TensorProto, files: TensorFiles | None) -> Piece:
 
 
 def _move_out(model: onnx.ModelProto, place: Staging, files: TensorFiles | None) -> list[Piece]:
-    """Writes the side file; the initializers, those that are large as references to it."""
+    """Writes the external data file; the initializers, those that are large as references to it."""
     if place.alone:
         where = "a device, a pipe or a link into another folder"
         raise ModelError(
@@ -118,7 +119,7 @@ def _move_out(model: onnx.ModelProto, place: Staging, files: TensorFiles | None)
 
 
 class _SideFile:
-    """A side file as it grows."""
+    """An external data file as it grows."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -153,7 +154,7 @@ def _raw_data(tensor: onnx.TensorProto, files: TensorFiles | None) -> memoryview
 
 
 def _reference(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> onnx.TensorProto:
-    """The tensor with a place in a side file instead of its data."""
+    """The tensor with a place in an external data file instead of its data."""
     made = without(tensor, "raw_data", *REFERENCE)
     refer(made, location, offset, length)
     return made

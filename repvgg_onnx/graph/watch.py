@@ -35,7 +35,7 @@ def limit(limit_s: float | None) -> None:
     Where there are no such timers, as on Windows, nothing is limited.
 
     Args:
-        limit_s: CPU time; None is no limit.
+        limit_s: CPU time; None for no limit.
     """
     global _limit_s
     _limit_s = limit_s if hasattr(signal, "setitimer") else None

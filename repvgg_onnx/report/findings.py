@@ -87,26 +87,44 @@ def refusal_lines(report: FuseReport, *, every: bool) -> Iterator[RenderableType
         report: what has them.
         every: list those too for which nothing can be done, which are only counted otherwise.
     """
-    listed = [refusal for refusal in report.refusals if every or refusal.code not in report.settled]
+    listed = _listed(report, every=every)
     if listed:
         rows = [_refusal_row(group) for group in group_refusals(listed)]
         yield from section("Not folded", grid(rows if every else shortened(rows, "reason", see="--all")))
         yield dim("  'repvgg-onnx explain CODE' says what a code means and what to do.")
+    yield from _left_out_lines(report, listed)
+
+
+def refusal_details(report: FuseReport, *, every: bool) -> Iterator[RenderableType]:
+    """Why other nodes were not folded, and what can be done about it, once for each code.
+
+    Args:
+        report: what has them.
+        every: list every one, and those too for which nothing can be done; otherwise one entry a code, and a count.
+    """
+    listed = _listed(report, every=every)
+    if listed:
+        groups = group_refusals(listed)
+        single = [_single_refusal_row(refusal) for group in groups for refusal in group.refusals]
+        yield from section("Not folded", grid(single if every else list(map(_refusal_row, groups))))
+    yield from _left_out_lines(report, listed)
+    codes = {refusal.code for refusal in listed}
+    yield from _advice_lines({code: text for code, text in report.advice.items() if code in codes})
+
+
+def _listed(report: FuseReport, *, every: bool) -> list[Refusal]:
+    return [refusal for refusal in report.refusals if every or refusal.code not in report.settled]
+
+
+def _left_out_lines(report: FuseReport, listed: Sequence[Refusal]) -> Iterator[RenderableType]:
+    """How many nodes have refusals that are not listed, since nothing can be done."""
     left = len({refusal.node for refusal in report.refusals} - {refusal.node for refusal in listed})
     if left:
         yield Text()
         yield dim(f"{plural(left, 'node')} cannot be folded, and nothing can be done about it; --all lists why")
 
 
-def refusal_details(refusals: Sequence[Refusal], *, every: bool) -> Iterator[RenderableType]:
-    """Why other nodes were not folded, one entry a code or one a node."""
-    if refusals:
-        groups = group_refusals(refusals)
-        single = [_single_refusal_row(refusal) for group in groups for refusal in group.refusals]
-        yield from section("Not folded", grid(single if every else list(map(_refusal_row, groups))))
-
-
-def advice_lines(advice: dict[str, str]) -> Iterator[RenderableType]:
+def _advice_lines(advice: Mapping[str, str]) -> Iterator[RenderableType]:
     """What a user can do about refusals, once for each code."""
     if advice:
         lines = [Text.assemble((", ".join(codes), QUIET), ": ", text) for text, codes in group_advice(advice).items()]

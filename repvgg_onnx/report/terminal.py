@@ -13,7 +13,6 @@ from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.checks.reference import OF_NOISE
 from repvgg_onnx.report.census import census_section, condition_lines, layer_section, profile_rows
 from repvgg_onnx.report.findings import (
-    advice_lines,
     note_lines,
     refusal_details,
     refusal_lines,
@@ -46,7 +45,7 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
 
     Args:
         report: what was found.
-        every: list every region and refusal, and not alike ones as one entry.
+        every: list every region and refusal, not alike ones as one entry, and those too for which nothing can be done.
         per_layer: list what each node takes.
     """
     return Group(
@@ -54,8 +53,7 @@ def inspect_report(report: FuseReport, *, every: bool, per_layer: bool = False) 
         *size_lines(report.sizes),
         *note_lines(report.notes, compared=False),
         *region_details(report.regions, every=every),
-        *refusal_details(report.refusals, every=every),
-        *advice_lines(report.advice),
+        *refusal_details(report, every=every),
         *_change_lines(report),
         *(Text(printable(remark)) for remark in report.remarks),
         *_census_lines(report, per_layer=per_layer),

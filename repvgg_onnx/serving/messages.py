@@ -55,4 +55,4 @@ def parse_config(text: str) -> Any:
     try:
         return text_format.Parse(text, model_config_messages().ModelConfig())
     except text_format.ParseError as error:
-        raise ModelError(f"is no Triton model configuration: {error}") from error
+        raise ModelError(f"is not a Triton model configuration: {error}") from error

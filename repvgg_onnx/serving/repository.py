@@ -20,7 +20,7 @@ from repvgg_onnx.serving.messages import config_text, parse_config
 
 CONFIG = "config.pbtxt"
 MODEL = "model.onnx"
-"""Name that Triton looks for: of the file, or of the folder with a file of that name and its side files."""
+"""Name that Triton looks for: of the file, or of the folder with a file of that name and its external data files."""
 
 _NAME = re.compile(r"[\w][\w.-]*", re.ASCII)
 
@@ -54,7 +54,8 @@ def add_version(opened: OpenModel, config: Any, repository: Path, *, version: in
     """The repository serves the model as this version.
 
     The configuration is put in place before the version, each of them whole or not at all; Triton takes no notice of
-    what is prepared, in a folder whose name is no number. After a crash between the two the same call completes them.
+    what is prepared, in a folder whose name is not a number. After a crash between the two the same call completes
+    them.
 
     Args:
         opened: the model; a single file is copied byte for byte.
@@ -112,7 +113,7 @@ def _differing(one: Any, other: Any) -> list[str]:
 
 
 def _fill(folder: Path, opened: OpenModel) -> Path:
-    """Writes the model into the folder of a version; its file, which has its side files beside it if it needs any."""
+    """Writes the model into the folder of a version; its file, beside its external data if it has any."""
     target = folder / MODEL
     if opened.sides:
         target.mkdir()

@@ -59,7 +59,7 @@ class Seen:
         return not self.has_input(index) or self.node.input[index] in self.constants
 
     def values(self, index: int) -> Any:
-        """Elements of a constant input; None where it is none or lies in a side file."""
+        """Elements of a constant input; None where it is none or lies in an external data file."""
         tensor = self.constants.get(self.node.input[index])
         return None if tensor is None or is_external(tensor) else numpy_helper.to_array(tensor)
 

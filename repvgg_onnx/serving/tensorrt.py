@@ -66,10 +66,10 @@ def check_tensorrt(
     """Findings about a model, and the command for it.
 
     Args:
-        model: not changed; large weights may be in side files.
+        model: not changed; large weights may be in external data files.
         path: where it is, or will be, for the command.
         shapes: input name to the largest batch and the sizes to optimize for.
-        has_sides: whether the file there needs side files.
+        has_sides: whether the file there needs external data files.
 
     Raises:
         ModelError: the graph is not valid ONNX.
@@ -141,7 +141,7 @@ def _port_findings(word: str, port: Port) -> Iterator[Finding]:
     """What the type of an input or output has to do with it."""
     name = type_name(port.elem_type)
     if port.elem_type == NO_TENSOR:
-        yield Finding(Severity.ERROR, "unsupported-type", port.name, f"{word} {port.name!r} is no tensor")
+        yield Finding(Severity.ERROR, "unsupported-type", port.name, f"{word} {port.name!r} is not a tensor")
     elif name not in PORT_TYPES:
         yield Finding(Severity.ERROR, "unsupported-type", port.name, f"{word} {port.name!r} is of type {name}")
 
@@ -179,7 +179,9 @@ def _findings_of(seen: Seen) -> Iterator[Finding]:
     op_type = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
     if op_type not in TYPES:
         known = onnx.defs.has(op_type)
-        code, told = ("unsupported", "is not supported") if known else ("not-listed", "is no operator that it lists")
+        code, told = (
+            ("unsupported", "is not supported") if known else ("not-listed", "is not an operator that it lists")
+        )
         yield Finding(Severity.ERROR, code, subject, f"{op_type} {told}")
         return
     yield from _type_findings(seen, subject)
@@ -187,7 +189,7 @@ def _findings_of(seen: Seen) -> Iterator[Finding]:
         severity = Severity.WARNING if kept is None else Severity.ERROR
         yield Finding(severity, "restricted", subject, f"{op_type} is supported only so: {RESTRICTIONS[op_type]}")
     if op_type in _WEIGHTED and not seen.is_constant(1):
-        yield Finding(Severity.WARNING, "computed-weights", subject, f"{op_type} has weights that are no constant")
+        yield Finding(Severity.WARNING, "computed-weights", subject, f"{op_type} has weights that are not constant")
 
 
 def _type_findings(seen: Seen, subject: str) -> Iterator[Finding]:

@@ -92,7 +92,7 @@ def build_config(model: onnx.ModelProto, options: TritonOptions) -> Any:
 def _describe(tensor: Any, port: Port, told: str, messages: Any, *, batched: bool) -> None:
     """Fills the message of an input or output."""
     if port.elem_type == NO_TENSOR:
-        raise ModelError(f"{told} is no tensor, and Triton's onnxruntime backend serves nothing else")
+        raise ModelError(f"{told} is not a tensor, and Triton's onnxruntime backend serves nothing else")
     if port.shape is None:
         raise ModelError(f"{told} has no shape, which Triton asks for: run onnx.shape_inference on the model first")
     kind = _TYPES.get(type_name(port.elem_type))

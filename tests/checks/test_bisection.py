@@ -6,7 +6,6 @@ import pytest
 
 from repvgg_onnx.checks import exposure
 from repvgg_onnx.checks.bisection import bisect
-from repvgg_onnx.checks.dataflow import Dataflow
 from repvgg_onnx.checks.exposure import expose, in_batches, private_copy
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.errors import CheckError, ModelError
@@ -233,23 +232,3 @@ def test_what_cannot_be_read_is_refused(content, tmp_path):
     for source in (content, path, tmp_path / "absent.onnx"):
         with pytest.raises(ModelError, match=r"^cannot be read: [^\n]*$"):
             private_copy(source)
-
-
-# Dataflow
-
-
-def test_the_walk_stops_at_known_tensors_and_at_the_inputs():
-    flow = Dataflow(chain().graph)
-    found = flow.ancestry("z", {"a", "y"})
-    assert found.tensors == ("a",)
-    assert [node.output[0] for node in found.members] == ["b", "d", "z"]
-    assert flow.ancestry("b", ()).tensors == ()
-
-
-def test_a_deep_ladder_is_walked_once():
-    """Every node reads the one before twice: 2 ** 400 ways."""
-    steps = " ".join(f"t{i + 1} = Add(t{i}, t{i})" for i in range(400))
-    graph = model(f"g (float[2,3] x) => (float[2,3] y) {{ t0 = Relu(x) {steps} y = Relu(t400) }}").graph
-    found = Dataflow(graph).ancestry("y", {"t0"})
-    assert found.tensors == ("t0",)
-    assert len(found.members) == 401

@@ -100,6 +100,48 @@ def test_a_feed_of_the_user_can_be_the_only_one_that_tells_models_apart():
     assert only(parity).worst_feed == "inputs, batch 1 of 2"
 
 
+def without_elements(op_type: str, to: int = 1, width: int = 3) -> onnx.ModelProto:
+    """Rows of a tensor from the second to the first, and all of them."""
+    text = f"""g (float[2,3] x) => (float[N,M] y, float[2,3] z) {{
+        z = {op_type}(x) w = Slice(z, one, one, rows) v = Slice(w, none, width, columns) y = Cast<to = {to}>(v) }}"""
+    numbers = {"one": 1, "none": 0, "width": width, "rows": 0, "columns": 1}
+    made = model(text, {name: np.int64([number]) for name, number in numbers.items()})
+    made.graph.output[0].type.tensor_type.elem_type = to
+    return made
+
+
+def test_an_output_without_elements_passes_and_the_report_says_that_nothing_was_compared():
+    parity = verify(without_elements("Relu"), without_elements("Relu"), seeds=(0,))
+    assert parity.passed
+    assert parity.outputs[0].shape == (0, 3)
+    assert parity.remarks == (
+        "output 'y' has no elements on these inputs: its type and its shape were compared, and no values",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"width": 2}, "the shape is (0, 2) instead of (0, 3)"),
+        ({"to": 11}, "the type is float64 instead of float32"),
+    ],
+    ids=["shape", "type"],
+)
+def test_an_output_without_elements_has_a_type_and_a_shape(changes, reason):
+    parity = verify(without_elements("Relu"), without_elements("Relu", **changes), seeds=(0,))
+    assert [(output.passed, output.reason) for output in parity.outputs] == [(False, reason), (True, "")]
+    assert parity.remarks == ()
+
+
+def test_an_output_with_elements_on_some_feed_is_compared_there():
+    text = "g (float[N,3] x) => (float[M,3] y) { y = Slice(x, one, last, rows) }"
+    numbers = {name: np.int64([number]) for name, number in {"one": 1, "last": 9, "rows": 0}.items()}
+    row, rows = ({"x": np.ones((count, 3), np.float32)} for count in (1, 2))
+    for inputs, remarks in (([row], 1), ([row, rows], 0)):
+        parity = verify(model(text, numbers), model(text, numbers), inputs=inputs, seeds=())
+        assert (parity.passed, len(parity.remarks)) == (True, remarks)
+
+
 def test_missing_and_additional_outputs_fail_with_a_reason():
     both = model("g (float[2,3] x) => (float[2,3] y, float[2,3] z) { y = Relu(x) z = Neg(x) }")
     one = model("g (float[2,3] x) => (float[2,3] y) { y = Relu(x) }")

@@ -68,7 +68,7 @@ def test_inspect_says_why_not(run, tmp_path):
     model.graph.node[2].attribute.add(name="training_mode", type=onnx.AttributeProto.INT, i=1)
     onnx.save(model, tmp_path / "training.onnx")
 
-    ran = run("inspect", tmp_path / "training.onnx")
+    ran = run("inspect", tmp_path / "training.onnx", "--all")
     document = json.loads(run("inspect", tmp_path / "training.onnx", "--json").out)
 
     assert ran.code == 0

@@ -36,7 +36,7 @@ def test_an_unknown_code_is_misuse(run, code, hint):
     ran = run("explain", code)
 
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"error: there is no code '{code}': {hint}")
+    assert ran.err.startswith(f"error: unknown code '{code}': {hint}")
     assert ran.err.count("\n") == 1
 
 

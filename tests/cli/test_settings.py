@@ -102,7 +102,7 @@ def test_paths_are_relative_to_the_file(shown, block, here):
         ("provider = 3", "provider: expected a text, and not 3"),
         ("labels = []", "labels: expected a text, and not []"),
         ("shape = { image = [0] }", "shape: shape 'image=0' has an axis of size 0"),
-        ('ignore = ["two-rots"]', "ignore: there is no code 'two-rots': did you mean 'two-roots'?"),
+        ('ignore = ["two-rots"]', "ignore: unknown code 'two-rots': did you mean 'two-roots'?"),
         ('[models."never*"]\nthreads = 0', 'models."never*".threads: 0 is not in the range x>=1'),
     ],
 )
@@ -149,7 +149,7 @@ def test_a_file_and_no_file_do_not_go_together(run, block, here, swapped):
     assert "--config and --no-config are mutually exclusive" in ran.err
 
 
-@pytest.mark.parametrize("command", [["inspect"], ["fuse", "--no-bench", "--all"]])
+@pytest.mark.parametrize("command", [["inspect", "--all"], ["fuse", "--no-bench", "--all"]])
 def test_ignored_refusals_are_in_no_report(run, tmp_path, here, command):
     path = tmp_path / "two.onnx"
     onnx.save(filled(TWO_ROOTS), path)

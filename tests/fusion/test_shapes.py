@@ -307,9 +307,29 @@ def test_a_computed_shape_that_contradicts_the_sizes_is_not_believed():
     assert not fuse(model).regions
 
 
-def test_a_linear_layer_behind_a_transpose_stays_as_it_is():
-    """A Conv and a Transpose of its larger result are not faster than a Transpose, a MatMul and an Add."""
-    text = "net (float[2,6,5,7] x) => (float[2,5,7,9] y) { a = Transpose<perm=[0,2,3,1]>(x)  b = MatMul(a, w) %s }"
-    weights = {"w": (6, 9), "q": (9,)}
-    assert_refuses(build(text % "y = Add(b, q)", **weights))
-    assert_fuses(build(text % "c = Add(b, q)  y = Mul(c, q)", **weights), ["Conv", "Transpose"])
+LAYER_BEHIND_TRANSPOSE = """net (float[2,6,5,7] x) => (float[2,5,7,N] y) {
+    a = Transpose<perm=[0,2,3,1]>(x)  b = MatMul(a, w) %s
+}"""
+
+
+@pytest.mark.parametrize("c_out", [12, 13, 24])
+def test_a_linear_layer_behind_a_transpose_stays_as_it_is(c_out):
+    """A Conv and a Transpose of its much larger result are not faster than a Transpose, a MatMul and an Add."""
+    weights = {"w": (6, c_out), "q": (c_out,)}
+    assert_refuses(build(LAYER_BEHIND_TRANSPOSE % "y = Add(b, q)", **weights), "not-cheaper")
+    more = build(LAYER_BEHIND_TRANSPOSE % "c = Add(b, q)  y = Mul(c, q)", **weights)
+    assert_fuses(more, ["Transpose", "MatMul", "Add"])
+
+
+@pytest.mark.parametrize("c_out", [4, 6, 9, 11])
+def test_a_linear_layer_behind_a_transpose_is_a_convolution_where_its_result_is_not_much_larger(c_out):
+    weights = {"w": (6, c_out), "q": (c_out,)}
+    assert_fuses(build(LAYER_BEHIND_TRANSPOSE % "y = Add(b, q)", **weights), ["Conv", "Transpose"])
+    more = build(LAYER_BEHIND_TRANSPOSE % "c = Add(b, q)  y = Mul(c, q)", **weights)
+    assert_fuses(more, ["Conv", "Transpose"])
+
+
+@pytest.mark.parametrize("c_out", [4, 9])
+def test_a_linear_layer_without_a_bias_behind_a_transpose_stays_where_its_result_is_larger(c_out):
+    model = build(LAYER_BEHIND_TRANSPOSE % "y = Identity(b)", w=(6, c_out))
+    assert {region.op_type for region in fuse(model).regions} == ({"Conv"} if c_out < 6 else set())

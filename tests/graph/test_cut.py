@@ -50,3 +50,30 @@ def test_a_sparse_initializer_is_cut_with_its_reader():
 
     assert [value.name for value in cut.graph.input] == ["a"]
     assert np.array_equal(run(cut, {"a": np.maximum(x, 0)}), run(model, {"x": x}))
+
+
+CHAIN = """net (float[2,4,5,7] x) => (float[2,4,5,7] y, float[2,4,5,7] z) {
+    a = Relu(x)  b = Mul(a, two)  c = Neg(b)  y = Relu(c)  d = Abs(b)  z = Tanh(d)
+}"""
+
+
+def test_the_way_back_ends_at_known_tensors_and_at_what_no_node_makes():
+    whole = Cutter(build(CHAIN, two=(4, 1, 1)))
+    indices, ends = whole.back_from(["z"], {"a", "y", "z"})
+    assert ([node.output[0] for node in whole.nodes(indices)], ends) == (["b", "d", "z"], {"a", "two"})
+    assert whole.back_from(["b"], ()) == ([0, 1], {"x", "two"})
+    assert whole.back_from(["z", "b"], {"b"}) == ([0, 1, 4, 5], {"b", "x", "two"})
+
+
+def test_what_is_between_leaves_out_sinks_that_are_roots():
+    whole = Cutter(build(CHAIN, two=(4, 1, 1)))
+    assert whole.between(["a"], ["a", "b"]) == ([1], {"two"})
+    assert whole.between(["b"], ["b"]) == ([], set())
+
+
+def test_a_deep_ladder_is_walked_once():
+    """Every node reads the one before twice: 2 ** 400 ways."""
+    steps = " ".join(f"t{i + 1} = Add(t{i}, t{i})" for i in range(400))
+    model = build(f"net (float[2,3] x) => (float[2,3] y) {{ t0 = Relu(x) {steps} y = Relu(t400) }}")
+    indices, ends = Cutter(model).back_from(["y"], {"t0"})
+    assert (len(indices), ends) == (401, {"t0"})

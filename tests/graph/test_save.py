@@ -272,7 +272,7 @@ def test_models_over_the_limit_get_a_side_file_by_themselves(tmp_path, monkeypat
 
 def test_what_is_too_large_without_its_tensors_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(save_module, "LARGEST_FILE", 10)
-    with pytest.raises(ModelError, match="more than 2 GB of it are no initializers"):
+    with pytest.raises(ModelError, match="more than 2 GB of it are not initializers"):
         save_model(wide(), tmp_path / "m.onnx")
     assert names(tmp_path) == []
 

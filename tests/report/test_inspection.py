@@ -9,7 +9,8 @@ from tests.report.values import refusal, region, report
 
 
 def inspected(**changes):
-    return report(**({"parity": None, "latency": None, "verdict": Verdict.FOLDABLE} | changes))
+    given = {"parity": None, "latency": None, "verdict": Verdict.FOLDABLE, "settled": frozenset()}
+    return report(**(given | changes))
 
 
 def test_the_whole_inspection_reads_well():
@@ -42,6 +43,27 @@ def test_the_whole_inspection_reads_well():
         "parameters 9.11 M 8.31 M",
         "file size 36.41 MB 33.27 MB",
     ]
+
+
+def test_refusals_for_which_nothing_can_be_done_are_counted_and_listed_with_all():
+    refusals = (refusal(0), refusal(1, "shared"), refusal(2))
+    advice = {"strides-differ": "Nothing has to be done.", "shared": "Export again."}
+    given = inspected(refusals=refusals, advice=advice, settled=frozenset({"strides-differ"}))
+
+    brief, whole = (squeezed(rendered(inspect_report(given, every=every))) for every in (False, True))
+
+    assert brief[brief.index("Not folded") : brief.index("What to do") + 2] == [
+        "Not folded",
+        "1 x Add 1 sums branches of strides (2, 2) and (1, 1)",
+        "shared: add_1",
+        "",
+        "2 nodes cannot be folded, and nothing can be done about it; --all lists why",
+        "",
+        "What to do",
+        "shared: Export again.",
+    ]
+    assert {"strides-differ: add_0", "strides-differ: add_2", "strides-differ: Nothing has to be done."} <= set(whole)
+    assert not any("--all lists why" in line for line in whole)
 
 
 def test_every_region_and_refusal_by_itself():
@@ -90,7 +112,8 @@ def test_codes_of_one_advice_are_gathered():
     advice = {"a": "Export again.", "b": "Nothing.", "c": "Export again."}
 
     assert group_advice(advice) == {"Export again.": ("a", "c"), "Nothing.": ("b",)}
-    lines = squeezed(rendered(inspect_report(inspected(advice=advice), every=False)))
+    refusals = tuple(refusal(index, code) for index, code in enumerate(advice))
+    lines = squeezed(rendered(inspect_report(inspected(refusals=refusals, advice=advice), every=False)))
     assert lines[lines.index("What to do") + 1 :][:2] == ["a, c: Export again.", "b: Nothing."]
 
 

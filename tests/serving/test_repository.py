@@ -91,7 +91,7 @@ def test_a_configuration_that_cannot_be_read_counts_as_different(opened, reposit
     (repository / "net").mkdir(parents=True)
     (repository / "net" / "config.pbtxt").write_text("nonsense")
 
-    with pytest.raises(CheckError, match=r"no Triton model configuration.*--force"):
+    with pytest.raises(CheckError, match=r"not a Triton model configuration.*--force"):
         add_version(opened, config_of(opened), repository, version=1)
     assert add_version(opened, config_of(opened), repository, version=1, force=True).config_written
 

@@ -104,7 +104,7 @@ def test_an_operator_of_another_domain_is_not_listed():
     check = check_tensorrt(model, "net.onnx")
 
     assert [(finding.code, finding.sentence) for finding in check.findings] == [
-        ("not-listed", "com.acme.Frob is no operator that it lists (y)")
+        ("not-listed", "com.acme.Frob is not an operator that it lists (y)")
     ]
 
 

@@ -72,7 +72,7 @@ def test_a_type_that_triton_lacks_is_refused():
 
 
 def test_a_sequence_is_refused():
-    with pytest.raises(ModelError, match="output 'y' is no tensor"):
+    with pytest.raises(ModelError, match="output 'y' is not a tensor"):
         build_config(parsed("g (float[2] x) => (seq(float[2]) y) { y = SequenceConstruct (x) }"), TritonOptions("net"))
 
 
@@ -202,5 +202,5 @@ def test_missing_tritonclient_is_one_sentence_with_the_extra(monkeypatch):
 
 
 def test_a_text_that_is_no_configuration_is_refused():
-    with pytest.raises(ModelError, match="no Triton model configuration"):
+    with pytest.raises(ModelError, match="not a Triton model configuration"):
         parse_config("max_batch: 3")

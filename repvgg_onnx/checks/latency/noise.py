@@ -16,7 +16,7 @@ one model differ by up to 2 % on a quiet machine, by where they happen to lie in
 TAIL = 1.5
 """95th percentile of the first model's latency over its median from which on a machine counts as noisy."""
 SPARE = 0.5
-"""Load average that is no sign of another program at work."""
+"""Load average that is not a sign of another program at work."""
 
 _NORMAL = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 

@@ -1,8 +1,8 @@
-"""Tensors in side files: where they may lie, and how they are read.
+"""Tensors in external data files: where they may lie, and how they are read.
 
-A model says by name where its side files are, so the names are the model author's and not the user's. Everything about
-them is checked before a file is opened: a side file is a regular file in the model's folder or below it, and the range
-inside is just as long as the tensor.
+A model says by name where its external data files are, so the names are the model author's and not the user's.
+Everything about them is checked before a file is opened: external data is a regular file in the model's folder or
+below it, and the range inside is just as long as the tensor.
 """
 
 import mmap
@@ -28,7 +28,7 @@ IN_MEMORY = "*"
 
 @dataclass(frozen=True, order=True)
 class ExternalRange:
-    """The bytes of one tensor in a side file.
+    """The bytes of one tensor in an external data file.
 
     Attributes:
         path: the file, symbolic links resolved.
@@ -46,7 +46,7 @@ def resolve(tensor: onnx.TensorProto, folder: Path, known: dict[str, tuple[Path,
 
     Args:
         tensor: of a model in that folder.
-        folder: the model's folder, which no side file may lie outside of.
+        folder: the model's folder, which no external data file may lie outside of.
         known: file and size by location, so that each is looked up once; more are added.
 
     Raises:
@@ -139,7 +139,7 @@ def _file_of(tensor: onnx.TensorProto, location: str, folder: Path) -> Path:
     """The file that a location leads to, links resolved.
 
     Raises:
-        ModelError: the location is no relative path without ``..``, or a link in it leads out of the folder.
+        ModelError: the location is not a relative path without ``..``, or a link in it leads out of the folder.
     """
     flavours = (PurePosixPath(location), PureWindowsPath(location))
     inside = not any(path.is_absolute() or path.drive or path.root or ".." in path.parts for path in flavours)

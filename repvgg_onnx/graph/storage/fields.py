@@ -43,7 +43,7 @@ def check_fields(data: bytes) -> None:
         data: bytes of a ModelProto.
 
     Raises:
-        ModelError: it holds more than MOST fields, or is no such message.
+        ModelError: it holds more than MOST fields, or is not such a message.
     """
     if len(data) < SMALLEST_COUNTED:
         return

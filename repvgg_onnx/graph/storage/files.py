@@ -26,8 +26,8 @@ class TensorFiles:
     Arrays can be kept here as well, so that nobody copies them into the model before it is written.
 
     Attributes:
-        folder: the model's, which no side file lies outside of.
-        own: the model's own file, where its references are into that; None where they are into side files.
+        folder: the model's, which no external data file lies outside of.
+        own: the model's own file, where its references are into that; None where they are into external data files.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""Side files: what they are called, and when one is of no more use.
+"""External data files: what they are called, and when one is of no more use.
 
 The name says what the file holds, so that a model that is replaced never finds other data under the name it knows.
 """
@@ -14,11 +14,11 @@ DIGITS = 16  # of the SHA-256 of the content, in hexadecimal
 
 
 def side_name(target: Path, digest: str) -> str:
-    """Name of the side file of a model.
+    """Name of the external data file of a model.
 
     Args:
         target: the model's file.
-        digest: SHA-256 of what the side file holds, in hexadecimal.
+        digest: SHA-256 of what the external data file holds, in hexadecimal.
 
     Example:
         >>> side_name(Path("net.onnx"), "0123456789abcdef0123")
@@ -28,9 +28,9 @@ def side_name(target: Path, digest: str) -> str:
 
 
 def remove_unused_sides(target: Path) -> None:
-    """Deletes the side files that this package gave a model of that name and no model in the folder names now.
+    """Deletes the external data files that this package gave a model of that name and no model in the folder names now.
 
-    Whatever has ``.onnx`` in its name counts as a model there, so that backups keep their side files.
+    Whatever has ``.onnx`` in its name counts as a model there, so that backups keep their external data files.
 
     A file that cannot be read or deleted stays.
     """
@@ -51,14 +51,14 @@ def _sides(target: Path) -> Iterator[str]:
 
 
 def _models_beside(target: Path, sides: Container[str]) -> Iterator[Path]:
-    """The model, and every other file in its folder that may be one; side files are none."""
+    """The model, and every other file in its folder that may be one; external data files are none."""
     for path in target.parent.iterdir():
         if path == target or (".onnx" in path.name.lower() and path.name not in sides):
             yield path
 
 
 def _named(models: Iterable[Path], sides: Iterable[str]) -> set[str]:
-    """The side files whose names occur in one of the models.
+    """The external data files whose names occur in one of the models.
 
     Raises:
         OSError: a model cannot be read, so that nobody knows.

@@ -32,7 +32,7 @@ class Staging:
     Attributes:
         folder: where to write.
         target: the file to replace, symbolic links followed; or a device or pipe, which is written to.
-        alone: whether no side file would be found beside what the user named: a device, a pipe, or a link into
+        alone: whether no external data file would be found beside what the user named: a device, a pipe, or a link into
             another folder.
     """
 
@@ -67,9 +67,9 @@ class Staging:
             os.replace(self.folder / name, self.folder / final)
 
     def commit(self) -> None:
-        """The files stand in their places: side files first, so that no model ever lacks its own.
+        """The files stand in their places: external data files first, so that no model ever lacks its own.
 
-        A side file replaces one of the same name only if both hold the same, for which its name has to care.
+        An external data file replaces one of the same name only if both hold the same, for which its name has to care.
 
         Raises:
             ModelError: they cannot be put there; the target is as it was.

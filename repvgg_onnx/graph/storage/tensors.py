@@ -19,7 +19,7 @@ _NARROW_BITS = {value: _NARROW[name] for name, value in onnx.TensorProto.DataTyp
 
 
 def is_external(tensor: onnx.TensorProto) -> bool:
-    """Whether the tensor lives in a side file."""
+    """Whether the tensor lives in an external data file."""
     return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
 
 

@@ -18,7 +18,7 @@ from repvgg_onnx.graph.storage.stream import key, refer
 from repvgg_onnx.graph.storage.tensors import needed_bytes
 
 THIS_FILE = "."
-"""Location of tensors that are in the model's own file; no side file is called so."""
+"""Location of tensors that are in the model's own file; no external data file is called so."""
 SMALLEST_TAKEN = 2**16  # bytes; smaller tensors are parsed with the rest
 MOST_FIELDS = 250_000  # of a graph, and of the model beside it; with more, only the parser is fast enough
 MOST_TENSOR_FIELDS = 64
