@@ -97,5 +97,5 @@ def _body_types(body: Body, merely_cast: AbstractSet[str]) -> Iterator[int]:
         for attribute in node.attribute:
             if attribute.name in ("to", "dtype"):
                 yield attribute.i
-            elif attribute.type == onnx.AttributeProto.TENSOR and not merely_cast.issuperset(node.output):
+            elif attribute.type == onnx.AttributeProto.TENSOR and not merely_cast >= set(node.output):
                 yield attribute.t.data_type
