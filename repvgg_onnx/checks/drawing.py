@@ -9,7 +9,7 @@ from repvgg_onnx.checks.pictures import smooth
 from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.ranges import Range, check_range
 from repvgg_onnx.checks.session import Array, TensorSpec
-from repvgg_onnx.errors import CheckError
+from repvgg_onnx.errors import CheckError, RunError
 from repvgg_onnx.shapes import channels_last
 
 Style = Literal["normal", "border", "picture"]
@@ -66,10 +66,10 @@ def dtype_of(spec: TensorSpec) -> np.dtype[Any]:
     """Type of an input's elements.
 
     Raises:
-        CheckError: the input is not a tensor.
+        RunError: the input is a sequence, a map or an optional.
     """
     if spec.dtype is None:
-        raise CheckError(f"input {spec.name!r} is {spec.type}: only tensors can be fed")
+        raise RunError(f"input {spec.name!r} is {spec.type}: only tensors can be fed")
     return spec.dtype
 
 

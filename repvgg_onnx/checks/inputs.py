@@ -48,9 +48,10 @@ def build_feeds(
 ) -> tuple[Feed, ...]:
     """A standard-normal feed for each seed, one that stresses borders, a smooth picture, and the user's.
 
-    The user's arrays also bind dynamic axes, the first ones those of the drawn feeds too; inputs that they leave out
-    are drawn with the first seed. Where the model's axis 0 is fixed, an array of several times as many rows is run in
-    as many batches. NaN and infinity are fed as they are; values that are drawn never hold any.
+    The user's arrays also bind dynamic axes, the first ones those of the drawn feeds too, which take the user's first
+    strings; inputs that they leave out are drawn with the first seed. Where the model's axis 0 is fixed, an array of
+    several times as many rows is run in as many batches. NaN and infinity are fed as they are; values that are drawn
+    never hold any.
 
     Args:
         specs: what the model takes.
@@ -72,12 +73,13 @@ def build_feeds(
     datasets = tuple(replace(it, arrays=_cast_all(it.arrays, specs)) for it in datasets)
     bindings = [_bind(specs, dataset.arrays, shapes or {}) for dataset in datasets]
     drawn_as = bindings[0][0] if bindings else bind_shapes(_declared(specs), shapes or {})
-    feeds = [Feed(f"normal, seed {seed}", _draw(specs, drawn_as, seed, ranges)) for seed in seeds]
+    texts = _texts(specs, datasets[0], drawn_as) if datasets else {}
+    feeds = [Feed(f"normal, seed {seed}", _draw(specs, drawn_as, seed, ranges, given=texts)) for seed in seeds]
     for seed in seeds[:1]:
-        feeds.append(Feed(f"border, seed {seed}", _draw(specs, drawn_as, seed, ranges, style="border")))
+        feeds.append(Feed(f"border, seed {seed}", _draw(specs, drawn_as, seed, ranges, given=texts, style="border")))
         brightest = max(_whites(specs, white or {}), default=None)
         if brightest is not None:
-            picture = _draw(specs, drawn_as, seed, ranges, style="picture", white=white)
+            picture = _draw(specs, drawn_as, seed, ranges, given=texts, style="picture", white=white)
             feeds.append(Feed(f"picture 0 to {brightest:g}, seed {seed}", picture))
     batches = [
         _batches(specs, dataset, *binding, next(iter(seeds), 0), ranges)
@@ -117,6 +119,12 @@ def _draw(
             bright = (white or {}).get(name, 1.0)
             values[name] = draw(spec, bound[name], rng, bounds=ranges.get(name), style=style, white=bright)
     return {name: values[name] for name in specs}
+
+
+def _texts(specs: Specs, dataset: Dataset, bound: Bound) -> dict[str, Array]:
+    """The first batch of the user's strings, which cannot be drawn."""
+    arrays = {name: array for name, array in dataset.arrays.items() if specs[name].dtype == object}
+    return {name: _batch(array, bound[name], 0) for name, array in arrays.items()}
 
 
 def _whites(specs: Specs, white: Mapping[str, float]) -> Iterator[float]:

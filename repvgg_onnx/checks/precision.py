@@ -1,11 +1,13 @@
 """How far two computations of one model may differ: the roundings of its least precise type."""
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 
 import onnx
 from onnx import TensorProto
 
 from repvgg_onnx.errors import CheckError
+from repvgg_onnx.graph.bodies import Body, nested_bodies
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 FLOATS = tuple(UNIT_ROUNDOFF)
@@ -42,7 +44,7 @@ def tolerance_of(model: onnx.ModelProto) -> tuple[float, str]:
 
     A sum in another order rounds differently, and every layer adds its roundings. What one rounding weighs follows
     from the least precise floating-point type that the model holds anywhere, because a model with float32 outputs may
-    well compute in float16.
+    well compute in float16. Weights that are stored in a type and cast to another one round nothing.
 
     Args:
         model: its tensors may have their data elsewhere.
@@ -66,22 +68,34 @@ def _roundings(limit: float, name: str) -> str:
 
 
 def _types(model: onnx.ModelProto) -> Iterator[int]:
-    yield from _graph_types(model.graph)
-    for function in model.functions:
-        yield from _node_types(function.node)
+    """Types that something in the model may be rounded to."""
+    for root in (model.graph, *model.functions):
+        merely_cast = _merely_cast(root)
+        for body, _ in nested_bodies(root):
+            yield from _body_types(body, merely_cast)
 
 
-def _graph_types(graph: onnx.GraphProto) -> Iterator[int]:
-    yield from (tensor.data_type for tensor in graph.initializer)
-    yield from (value.type.tensor_type.elem_type for value in (*graph.input, *graph.output))
-    yield from _node_types(graph.node)
+def _merely_cast(root: Body) -> set[str]:
+    """Names that only Casts read: what is stored under them is taken as it is, so that its own type rounds nothing."""
+    bodies = [body for body, _ in nested_bodies(root)]
+    read_by = [(name, node.op_type) for body in bodies for node in body.node for name in node.input]
+    elsewhere = {name for name, op_type in read_by if op_type != "Cast"} | _output_names(bodies)
+    return {name for name, op_type in read_by if op_type == "Cast"} - elsewhere
 
 
-def _node_types(nodes: Iterable[onnx.NodeProto]) -> Iterator[int]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        if attribute.name in ("to", "dtype"):
-            yield attribute.i
-        elif attribute.type == onnx.AttributeProto.TENSOR:
-            yield attribute.t.data_type
-        elif attribute.type == onnx.AttributeProto.GRAPH:
-            yield from _graph_types(attribute.g)
+def _output_names(bodies: Iterable[Body]) -> set[str]:
+    return {value if isinstance(value, str) else value.name for body in bodies for value in body.output}
+
+
+def _body_types(body: Body, merely_cast: AbstractSet[str]) -> Iterator[int]:
+    """Types of what a body stores, takes, gives and converts to, without those of its subgraphs."""
+    if isinstance(body, onnx.GraphProto):
+        stored = (*body.initializer, *(sparse.values for sparse in body.sparse_initializer))
+        yield from (tensor.data_type for tensor in stored if tensor.name not in merely_cast)
+        yield from (value.type.tensor_type.elem_type for value in (*body.input, *body.output))
+    for node in body.node:
+        for attribute in node.attribute:
+            if attribute.name in ("to", "dtype"):
+                yield attribute.i
+            elif attribute.type == onnx.AttributeProto.TENSOR and not merely_cast >= set(node.output):
+                yield attribute.t.data_type

@@ -12,6 +12,7 @@ from onnx import inliner
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import Body, all_bodies
 from repvgg_onnx.graph.limits import callees_first
+from repvgg_onnx.graph.schema import since_version
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.watch import uninterruptible
 
@@ -223,7 +224,10 @@ def _inferred(skeleton: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _check(skeleton: onnx.ModelProto) -> None:
-    """Has the graph checked by onnx, which asks for shapes, and for types of outputs, that need not be there."""
+    """Has the graph checked by onnx, which asks for more than onnxruntime.
+
+    Shapes, and types of outputs, need not be there, and a function may import older versions of its operators.
+    """
     typeless = [value for value in skeleton.graph.output if not value.HasField("type")]
     for value in typeless:
         value.type.tensor_type.elem_type = onnx.TensorProto.UNDEFINED
@@ -231,11 +235,28 @@ def _check(skeleton: onnx.ModelProto) -> None:
     shapeless = [value.type.tensor_type for value in values if _has_no_shape(value)]
     for tensor in shapeless:
         tensor.shape.SetInParent()
+    functions = list(skeleton.functions)
+    del skeleton.functions[:]
+    skeleton.functions.extend(function for function in functions if _means_the_same_in(skeleton, function))
     onnx.checker.check_model(skeleton)
+    del skeleton.functions[:]
+    skeleton.functions.extend(functions)
     for tensor in shapeless:
         tensor.ClearField("shape")
     for value in typeless:
         value.ClearField("type")
+
+
+def _means_the_same_in(model: onnx.ModelProto, function: onnx.FunctionProto) -> bool:
+    """Whether the model's operator sets have every operator of the function in the version that it imports."""
+    ours = {entry.domain: entry.version for entry in model.opset_import}
+    own = {entry.domain: entry.version for entry in function.opset_import}
+    return all(
+        since_version(node.op_type, own[node.domain], node.domain)
+        == since_version(node.op_type, ours[node.domain], node.domain)
+        for node in function.node
+        if node.domain in ours and node.domain in own
+    )
 
 
 def _has_no_shape(value: onnx.ValueInfoProto) -> bool:

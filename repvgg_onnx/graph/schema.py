@@ -7,6 +7,20 @@ import onnx
 
 
 @cache
+def since_version(op_type: str, opset: int, domain: str = "") -> int | None:
+    """The version of an operator that an operator set has; None of one that onnx does not know there.
+
+    Example:
+        >>> since_version("Mul", 17), since_version("Mul", 13), since_version("Thing", 17)
+        (14, 13, None)
+    """
+    try:
+        return onnx.defs.get_schema(op_type, opset, domain).since_version
+    except onnx.defs.SchemaError:
+        return None
+
+
+@cache
 def type_variables(op_type: str, opset: int) -> tuple[tuple[str, ...], bool]:
     """For each input the name of its type, and whether the last one may be given several times.
 

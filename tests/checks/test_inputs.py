@@ -3,7 +3,7 @@ import pytest
 
 from repvgg_onnx.checks.inputs import build_feeds
 from repvgg_onnx.checks.session import TensorSpec
-from repvgg_onnx.errors import CheckError
+from repvgg_onnx.errors import CheckError, RunError
 from tests.checks.models import BFLOAT16
 
 
@@ -94,8 +94,24 @@ def test_strings_must_be_given():
     assert feed.values["s"].tolist() == ["a", "b"]
 
 
+@pytest.mark.parametrize("rows", [2, 4])
+def test_feeds_that_are_drawn_take_the_strings_that_are_given(rows):
+    texts = specs(s=("string", (2,)), x=("float", (2, 3)))
+    given = np.array(["a", "b", "c", "d"][:rows])
+    feeds = build_feeds(texts, inputs={"s": given, "x": np.ones((rows, 3), np.float32)}, seeds=(0, 1))
+    assert [feed.values["s"].tolist() for feed in feeds] == [["a", "b"]] * 5 + [["c", "d"]] * (rows // 2 - 1)
+    assert [bool(feed.given) for feed in feeds] == [False] * 4 + [True] * (rows // 2)
+    assert not np.array_equal(feeds[0].values["x"], feeds[1].values["x"])
+
+
+def test_strings_that_the_arrays_leave_out_must_be_given():
+    texts = specs(s=("string", (2,)), x=("float", (2, 3)))
+    with pytest.raises(CheckError, match="give it with --inputs"):
+        build_feeds(texts, inputs={"x": np.ones((2, 3), np.float32)})
+
+
 def test_sequences_are_refused():
-    with pytest.raises(CheckError, match="only tensors can be fed"):
+    with pytest.raises(RunError, match="only tensors can be fed"):
         build_feeds({"x": TensorSpec("x", "seq(tensor(float))", ())})
 
 

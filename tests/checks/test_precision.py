@@ -48,6 +48,32 @@ def test_weights_count():
     assert tolerance_of(graph)[0] == TOLERANCES["bfloat16"]
 
 
+STORED = "g (float[2,3] x) => (float[2,3] y) { w = Cast<to = 1>(k) y = Mul(x, w) }"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (STORED, "float32"),
+        (STORED.replace("w = Cast", "k = Constant<value = float16[3] {1, 2, 3}>() w = Cast"), "float32"),
+        (STORED.replace("<to = 1>", "<to = 16>").replace("Mul(x, w)", "Cast<to = 1>(w)"), "bfloat16"),
+        (STORED.replace("y = Mul", "h = Neg(k) y = Mul"), "float16"),
+        (STORED.replace("(float[2,3] y)", "(float[2,3] y, float16[3] k)"), "float16"),
+        (STORED.replace("y = Mul", "v = Identity(k) u = Cast<to = 1>(v) y = Mul"), "float16"),
+    ],
+)
+def test_weights_that_are_stored_in_a_type_and_cast_to_another_round_nothing(text, name):
+    stored = {} if "Constant" in text else {"k": np.ones(3, np.float16)}
+    assert tolerance_of(model(text, stored))[0] == TOLERANCES[name]
+
+
+@pytest.mark.parametrize("reader", ["v = Cast<to = 1>(k)", "n = Neg(k) v = Cast<to = 1>(n)"])
+def test_what_a_branch_reads_counts_as_well(reader):
+    text = BRANCH.replace("<to = 16>", "<to = 1>").replace("q = Relu(x)", f"{reader} q = Mul(x, v)")
+    expected = "float16" if "Neg" in reader else "float32"
+    assert tolerance_of(model(text, {"k": np.ones(3, np.float16)}))[0] == TOLERANCES[expected]
+
+
 def test_functions_count():
     graph = onnx.parser.parse_model(
         """<ir_version: 10, opset_import: ["" : 21, "f" : 1]>

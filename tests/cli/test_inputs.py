@@ -101,6 +101,32 @@ def test_what_onnxruntime_does_not_take_is_exit_3_and_can_be_folded_all_the_same
     assert "Mul" not in op_types(tmp_path / "model.fused.onnx")
 
 
+def test_a_model_that_takes_strings_is_judged_on_the_strings_that_are_given(run, save, tmp_path):
+    text = "net (float[1,4,5,7] x, string[2] t) => (float[1,2,5,7] y, string[2] u)"
+    path = save(build(text + "{ a = Conv(x, w)  y = Mul(a, s)  u = Identity(t) }", w=(2, 4, 1, 1), s=(1,)))
+    np.savez(tmp_path / "texts.npz", t=np.array(["one", "two"]))
+
+    ran = run("fuse", path, "--no-bench")
+    assert (ran.code, "give it with --inputs" in ran.err) == (2, True)
+    ran = run("fuse", path, "--no-bench", "--inputs", tmp_path / "texts.npz")
+
+    assert ran.code == 0
+    assert "on 6 feeds" in ran.out
+    assert "Mul" not in op_types(tmp_path / "model.fused.onnx")
+
+
+def test_a_model_that_takes_a_sequence_can_be_folded_without_running_it(run, save, tmp_path):
+    text = "net (float[1,4,5,7] x, seq(float[1,2,5,7]) q) => (float[1,M,5,7] y)"
+    body = "{ a = Conv(x, w)  b = Mul(a, s)  all = SequenceInsert(q, b)  y = ConcatFromSequence<axis = 1>(all) }"
+    path = save(build(text + body, w=(2, 4, 1, 1), s=(1,)))
+
+    ran = run("fuse", path)
+    assert ran.code == 3
+    assert "only tensors can be fed; --no-verify --no-bench folds the model without running it" in ran.err
+    assert run("fuse", path, "--no-verify", "--no-bench").code == 0
+    assert "Mul" not in op_types(tmp_path / "model.fused.onnx")
+
+
 def test_what_nobody_has_to_run_need_not_run(run, save, tmp_path):
     model = build("net (float[N,3,H,W] x) => (float[7,11] y) { y = Reshape(x, to) }", to=np.array([7, 11], np.int64))
     path = save(model)

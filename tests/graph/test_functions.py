@@ -5,7 +5,8 @@ import pytest
 
 from repvgg_onnx import ModelError, fuse
 from repvgg_onnx.graph.normalize import inline_functions
-from tests.models import assert_fuses, assert_same_outputs, build, ops
+from tests.models import WORST, assert_fuses, assert_same_outputs, build, feeds, ops
+from tests.oracle import error, run
 
 CONV = frozenset({"Conv"})
 HEADER = '<ir_version: 10, opset_import: ["" : 17, "local" : 1]>'
@@ -96,6 +97,25 @@ def test_a_function_of_another_opset_is_no_reason_to_give_up():
         <domain: "local", opset_import: ["" : 11]> Old (p, q) => (z) {{ z = Conv(p, q) }}"""
     model = build(text, w=(4, 4, 1, 1), s=(1,))
     assert_same_outputs(model, fuse(model).model)
+
+
+@pytest.mark.parametrize("version", [9, 13, 14])
+def test_a_function_whose_operators_have_another_version_is_left_alone(version):
+    text = f"""{HEADER}net (float[1,4,5,7] x) => (float[1,4,5,7] y) {{
+            a = Conv(x, w)  b = Mul(a, s)  c = local.Old(b)  d = Conv(c, w)  e = Mul(d, s)  y = local.Same(e) }}
+        <domain: "local", opset_import: ["" : {version}]> Old (p) => (z) {{ z = Mul(p, p) }}
+        <domain: "local", opset_import: ["" : 17]> Same (p) => (z) {{ z = Relu(p) }}"""
+    model = onnx.parser.parse_model(text)
+    weights = build("g (float[1] x) => (float[1] y) { y = Relu(x) }", w=(4, 4, 1, 1), s=(1,)).graph.initializer
+    model.graph.initializer.extend(weights)
+
+    fusion = fuse(model)
+
+    assert ops(fusion.model) == ["Conv", "Old", "Conv", "Same"]
+    assert functions_of(fusion.model) == ["Old", "Same"]
+    before, after = (run(each, feeds(model)) for each in (model, fusion.model))
+    assert error(before[0], after[0]) < WORST
+    assert not fuse(fusion.model).regions
 
 
 def test_functions_that_call_each_other_in_a_circle_are_refused_in_one_line():
