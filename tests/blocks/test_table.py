@@ -11,8 +11,7 @@ import pytest
 from repvgg_onnx import Fusion, fuse, verify
 from repvgg_onnx.fusion.emit import PROVENANCE, VERSION
 from repvgg_onnx.fusion.results import Member
-from repvgg_onnx.zoo import architecture, build, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BLOCKS
+from samples.zoo import BLOCKS, architecture, build, export, perturb_statistics
 from tests.models import assert_explained
 
 pytest.importorskip("torch")

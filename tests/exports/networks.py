@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from repvgg_onnx.zoo import build, deploy, export, perturb_statistics
+from samples.zoo import build, deploy, export, perturb_statistics
 
 SHAPE = (1, 3, 32, 64)
 SEED = 1

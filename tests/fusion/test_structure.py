@@ -11,8 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from repvgg_onnx import Fusion, fuse
 from repvgg_onnx.census import census
-from repvgg_onnx.zoo import architecture, build, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BLOCKS
+from samples.zoo import BLOCKS, architecture, build, export, perturb_statistics
 from tests.backend.networks import light
 from tests.models import assert_same_outputs, assert_settled, attributes_of, fill, weights_of
 from tests.models import build as build_model

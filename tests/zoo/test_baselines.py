@@ -7,8 +7,7 @@ import onnx
 import pytest
 
 from repvgg_onnx import fuse, verify
-from repvgg_onnx.zoo import architecture, deploy, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BASELINES
+from samples.zoo import BASELINES, architecture, deploy, export, perturb_statistics
 
 torch = pytest.importorskip("torch")
 
@@ -38,14 +37,14 @@ def on_meta(name: str, *, deployed: bool) -> Any:
 
 
 def narrow_resnet(block: str) -> Any:
-    from repvgg_onnx.zoo.baselines.resnet import ResNet
+    from samples.zoo.baselines.resnet import ResNet
 
     torch.manual_seed(1)
     return perturb_statistics(ResNet((1, 2, 1, 1), block, num_classes=6), 2).eval()
 
 
 def narrow_pspnet(*, dilated_layers: int | None) -> Any:
-    from repvgg_onnx.zoo.baselines.pspnet import PSPHead, backbone
+    from samples.zoo.baselines.pspnet import PSPHead, backbone
 
     torch.manual_seed(1)
     features = backbone((1, 1, 1, 4, 1), (4, 6, 8, 8, 12), groups=2, dilated_layers=dilated_layers)

@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.zoo import build, export, perturb_statistics
+from repvgg_onnx.zoo import build, export
+from samples.zoo import perturb_statistics
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")

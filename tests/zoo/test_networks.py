@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from repvgg_onnx.zoo import architecture, build, deploy, perturb_statistics
+from repvgg_onnx.zoo import architecture, build
+from samples.zoo import deploy, perturb_statistics
 
 torch = pytest.importorskip("torch")
 
