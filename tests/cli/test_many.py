@@ -16,7 +16,7 @@ import pytest
 import repvgg_onnx.cli.many as many
 from repvgg_onnx.cli.boundary import BadInputError
 from repvgg_onnx.cli.reports import failed_outcome
-from repvgg_onnx.cli.turns import Turns, alone, working
+from repvgg_onnx.cli.turns import Turns, alone, take, working
 from repvgg_onnx.graph.watch import LIMIT_S, uninterruptible
 from tests.cli.models import BLOCK, PLAIN, filled
 from tests.processes import interruptible, wait_for
@@ -305,13 +305,12 @@ def test_processes_end_with_their_parent(models, tmp_path):
 
 
 @pytest.fixture
-def turns(monkeypatch):
+def turns():
     """Threads of this process take turns as processes do."""
-    import repvgg_onnx.cli.turns as module
-
     made = Turns(3, threading.Semaphore(3), threading.Lock())
-    monkeypatch.setattr(module, "_turns", made)
-    return made
+    take(made)
+    yield made
+    take(None)
 
 
 def test_whoever_measures_is_alone(turns):
