@@ -6,17 +6,9 @@ import pytest
 
 from repvgg_onnx import __version__
 from repvgg_onnx.cli import cli
-from tests.cli.models import BLOCK, filled, perturbed
+from tests.cli.models import BLOCK, filled
 
 COMMANDS = ("bench", "check", "doctor", "explain", "export", "fuse", "inspect", "triton", "verify")
-
-
-@pytest.fixture
-def wrong(tmp_path):
-    """The block with a kernel that is off by a thousandth."""
-    path = tmp_path / "wrong.onnx"
-    onnx.save(perturbed(filled(BLOCK)), path)
-    return path
 
 
 def test_these_are_the_commands():

@@ -3,10 +3,7 @@ import json
 import pytest
 
 from repvgg_onnx.fusion.codes import CODES
-
-
-def words(text):
-    return " ".join(text.split())
+from tests.cli.reading import words
 
 
 def test_every_code_is_explained_in_80_columns(run):

@@ -102,10 +102,6 @@ def block_convs(model: onnx.ModelProto) -> Iterator[Conv]:
             yield kernel, bias
 
 
-def count(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
-
-
 def plain(exporter: Exporter, blocks: int, *, squeeze_excite: bool = False) -> Counter[str]:
     """Nodes of the plain network: a Conv and a Relu for each block, and the head."""
     nodes = Counter({"Conv": blocks, "Relu": blocks}) + Counter(HEADS[exporter])
