@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from repvgg_onnx import Fusion, Parity, fuse, verify
 from repvgg_onnx.checks.parity import normalized_error
-from tests.models import assert_final
+from tests.models import assert_final, count
 
 from .networks import (
     NARROW,
@@ -20,7 +20,6 @@ from .networks import (
     Conv,
     Export,
     block_convs,
-    count,
     deployed_convs,
     exported,
     image_of,

@@ -15,9 +15,8 @@ from onnx import numpy_helper
 
 from repvgg_onnx import Fusion, fuse, save_model, verify
 from repvgg_onnx.checks.statistics import Ratio
+from tests.models import count
 from tests.programs import SAMPLES, loaded
-
-from .networks import count
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SAMPLES.parent)}
 DIGITS = SAMPLES / "digits" / "digits.onnx"
