@@ -1,5 +1,6 @@
 """Small models as ONNX parser text, with seeded weights and seeded inputs."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import ml_dtypes
@@ -74,6 +75,11 @@ def assert_same_outputs(before, after, tolerance: float = WORST, *, seed: int = 
             assert error(expected, actual) <= tolerance, level
 
 
+def count(model: onnx.ModelProto) -> Counter[str]:
+    """Nodes of the main graph by operator."""
+    return Counter(ops(model))
+
+
 def ops(model: onnx.ModelProto) -> list[str]:
     """Operators of the main graph in its order."""
     return [node.op_type for node in model.graph.node]
@@ -99,11 +105,17 @@ def assert_fuses(model: onnx.ModelProto, expected: list[str], tolerance: float =
     return fusion
 
 
+def assert_final(fusion: Fusion) -> None:
+    """Fusing again finds nothing and gives the same object."""
+    again = fuse(fusion.model)
+    assert again.regions == ()
+    unchanged = again.model is fusion.model
+    assert unchanged
+
+
 def assert_settled(fusion: Fusion) -> None:
     """Fusing again gives the same object, and no weight is stored that nothing reads."""
-    again = fuse(fusion.model)
-    assert again.model is fusion.model
-    assert not again.regions
+    assert_final(fusion)
     graph = fusion.model.graph
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
@@ -194,3 +206,12 @@ def repvgg_block(
     }}"""
     kernels = {"w3": (c_out, channels // group, 3, 3), "w1": (c_out, channels // group, 1, 1)}
     return build(text, opset=opset, **kernels, **statistics, **options)
+
+
+def branch_to_fold() -> onnx.ModelProto:
+    """An If, one branch of which has a Conv and a Mul."""
+    text = """net (float[1,4,5,7] x, bool t) => (float[1,4,5,7] y) {
+        y = If(t)<then_branch = one () => (float[1,4,5,7] p) { q = Conv(x, w)  p = Mul(q, s) },
+                  else_branch = two () => (float[1,4,5,7] r) { r = Relu(x) }>
+    }"""
+    return build(text, w=(4, 4, 1, 1), s=(4, 1, 1))

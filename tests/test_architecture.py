@@ -30,9 +30,10 @@ def test_the_table_of_layers_is_the_one_that_is_enforced():
     assert table == BELOW
 
 
-@pytest.mark.parametrize("layer", BELOW)
-def test_every_layer_is_a_module_or_a_folder(layer):
-    assert (PACKAGE / f"{layer}.py").is_file() or (PACKAGE / layer / "__init__.py").is_file()
+def test_every_layer_is_a_module_or_a_folder():
+    places = {layer: (PACKAGE / f"{layer}.py", PACKAGE / layer / "__init__.py") for layer in BELOW}
+
+    assert [layer for layer, (module, folder) in places.items() if not (module.is_file() or folder.is_file())] == []
 
 
 def test_the_table_of_operators_is_the_registry():

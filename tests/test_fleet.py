@@ -13,7 +13,7 @@ import repvgg_onnx.fleet as fleet
 from repvgg_onnx import CheckError, fuse_many
 from repvgg_onnx.checks.parity import verify
 from repvgg_onnx.fleet import fuse_into, run_all
-from tests.cli.models import BLOCK, PLAIN, filled, perturbed
+from tests.cli.models import BLOCK, PLAIN, filled, perturbed, two_and_one
 from tests.models import repvgg_block
 
 
@@ -21,9 +21,7 @@ from tests.models import repvgg_block
 def models(tmp_path):
     """Two models to fold, one without anything to fold, and a file that is no model."""
     folder = tmp_path / "models"
-    folder.mkdir()
-    for number, (name, text) in enumerate((("a.onnx", BLOCK), ("b.onnx", BLOCK), ("c.onnx", PLAIN))):
-        onnx.save(filled(text, number), folder / name)
+    two_and_one(folder)
     (folder / "d.onnx").write_bytes(b"not a model")
     return sorted(folder.iterdir())
 

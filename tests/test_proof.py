@@ -12,7 +12,7 @@ import repvgg_onnx.pipeline as pipeline
 import repvgg_onnx.proof as proof_module
 from repvgg_onnx import Refusal, fuse
 from repvgg_onnx.proof import prove
-from tests.models import assert_same_outputs, batch_norm, build, ops
+from tests.models import assert_same_outputs, batch_norm, branch_to_fold, build, ops
 
 BLOCKS = """net (float[1,4,9,11] x) => (float[1,6,9,11] y) {
     a = Conv<pads=[1,1,1,1]>(x, k)  b = BatchNormalization(a, gamma, beta, mean, var)  c = Conv(x, p)
@@ -81,14 +81,7 @@ def test_nothing_to_fold_is_nothing_to_prove():
 
 
 def test_regions_in_subgraphs_fold_and_are_not_observed():
-    model = build(
-        """net (float[1,4,5,7] x, bool t) => (float[1,4,5,7] y) {
-            y = If(t)<then_branch = one () => (float[1,4,5,7] p) { q = Conv(x, w)  p = Mul(q, s) },
-                      else_branch = two () => (float[1,4,5,7] r) { r = Relu(x) }>
-        }""",
-        w=(4, 4, 1, 1),
-        s=(4, 1, 1),
-    )
+    model = branch_to_fold()
     proof = prove(model)
     assert len(proof.fusion.regions) == 1
     assert proof.regions == ()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import pytest
 
 import repvgg_onnx
 from repvgg_onnx.cli import cli
@@ -16,20 +15,23 @@ PACKAGE = Path(repvgg_onnx.__file__).parent
 README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 CARRIERS = {"LiftError", "GeometryError", "Refusal"}
-OPTIONS = [
-    (name, option)
+OPTIONS = {
+    name: [
+        option
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    ]
     for name, command in cli.commands.items()
-    for parameter in command.params
-    if isinstance(parameter, click.Option)
-    for option in (*parameter.opts, *parameter.secondary_opts)
-]
+}
 
 
 def section(title: str) -> str:
-    """The README from a heading that starts so to the next one."""
+    """The README from the one heading that starts so to the next one."""
     parts = re.split(r"^(?=#)", README, flags=re.MULTILINE)
-    (found,) = (part for part in parts if part.startswith((f"{title}\n", f"{title} ", f"{title}`")))
-    return found
+    found = [part for part in parts if part.startswith((f"{title}\n", f"{title} ", f"{title}`"))]
+    assert len(found) == 1, f"{len(found)} sections are called {title}"
+    return found[0]
 
 
 def blocks(language: str) -> list[list[str]]:
@@ -86,27 +88,28 @@ def test_the_files_of_the_first_command_are_there():
     assert all((PACKAGE.parent / file).is_file() for file in files)
 
 
-@pytest.mark.parametrize("command", cli.commands)
-def test_every_command_has_a_section(command):
-    assert section(f"### `repvgg-onnx {command}")
+def test_every_option_is_in_the_section_of_its_command():
+    sections = {command: section(f"### `repvgg-onnx {command}") for command in OPTIONS}
+    missing = [
+        f"{command} {option}"
+        for command, options in OPTIONS.items()
+        for option in options
+        if not re.search(rf"`{option}[` ]", sections[command])
+    ]
 
-
-@pytest.mark.parametrize(("command", "option"), OPTIONS, ids=[" ".join(pair) for pair in OPTIONS])
-def test_every_option_is_in_the_section_of_its_command(command, option):
-    assert re.search(rf"`{option}[` ]", section(f"### `repvgg-onnx {command}"))
+    assert missing == []
 
 
 def test_the_readme_names_no_option_that_is_not_there():
-    known = {option for _, option in OPTIONS} | {"--help", "--version"}
+    known = {"--help", "--version"}.union(*OPTIONS.values())
 
     assert set(re.findall(r"`(--[a-z-]+)", README)) <= known
 
 
-@pytest.mark.parametrize("name", repvgg_onnx.__all__)
-def test_every_public_name_is_in_the_reference(name):
+def test_every_public_name_is_in_the_reference():
     cells = " ".join(" ".join(row) for row in rows(section("## Python")))
 
-    assert re.search(rf"`{name}\b", cells)
+    assert [name for name in repvgg_onnx.__all__ if not re.search(rf"`{name}\b", cells)] == []
 
 
 def test_the_table_of_refusals_is_the_text_that_explain_prints():
@@ -115,10 +118,8 @@ def test_the_table_of_refusals_is_the_text_that_explain_prints():
     assert table == [(code, entry.meaning, entry.advice) for code, entry in sorted(CODES.items())]
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if codes_given(path)], ids=lambda path: path.stem)
-def test_every_code_that_is_given_has_a_long_form(path):
-    assert codes_given(path) <= set(CODES)
+def test_the_codes_that_are_given_are_those_with_a_long_form():
+    given = {code: path for path in SOURCES for code in codes_given(path)}
 
-
-def test_every_code_with_a_long_form_is_given():
-    assert set().union(*map(codes_given, SOURCES)) == set(CODES)
+    assert {code: str(path) for code, path in given.items() if code not in CODES} == {}
+    assert CODES.keys() - given == set()

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_CPUINFO = Path("/proc/cpuinfo")
-_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+CPUINFO = Path("/proc/cpuinfo")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def describe_environment() -> Environment:
     return Environment(
         cpu=cpu_name(),
         cores=core_count(),
-        governor=_governor(),
+        governor=governor(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         onnxruntime=onnxruntime.__version__,
         python=platform.python_version(),
@@ -57,10 +57,10 @@ def describe_environment() -> Environment:
     )
 
 
-def cpu_name() -> str:
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
     """Name of the processor; of its architecture where the system does not tell."""
     with suppress(OSError):
-        if found := re.search(r"^model name\s*: (.+)$", _CPUINFO.read_text(encoding="utf-8"), re.MULTILINE):
+        if found := re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE):
             return " ".join(found[1].split())
     return platform.processor() or platform.machine()
 
@@ -72,7 +72,8 @@ def core_count() -> int:
     return os.cpu_count() or 1
 
 
-def _governor() -> str | None:
+def governor(place: Path = GOVERNOR) -> str | None:
+    """What sets the clock of the first processor; None where the system does not tell."""
     with suppress(OSError):
-        return _GOVERNOR.read_text(encoding="ascii").strip()
+        return place.read_text(encoding="ascii").strip()
     return None

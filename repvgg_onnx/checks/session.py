@@ -17,6 +17,7 @@ import onnxruntime
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from repvgg_onnx.errors import CheckError, LoadError, RunError
+from repvgg_onnx.graph.save import LARGEST_FILE
 from repvgg_onnx.graph.storage.staging import temporary_folder
 from repvgg_onnx.shapes import Axis
 
@@ -250,9 +251,10 @@ def _one_line(error: Exception) -> str:
 def _serialized(model: onnx.ModelProto) -> bytes | None:
     """The model's bytes, or None where protobuf's limit of 2 GB is in the way."""
     try:
-        return bytes(model.SerializeToString())
+        content = bytes(model.SerializeToString())
     except Exception:  # EncodeError or ValueError, depending on the protobuf release
         return None
+    return content if len(content) <= LARGEST_FILE else None
 
 
 def _written_with_side_file(model: onnx.ModelProto, folder: Path) -> str:

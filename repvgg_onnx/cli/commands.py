@@ -270,7 +270,7 @@ def bench(
 
 
 @cli.command(
-    short_help="Export a network of the zoo to ONNX, or list them.",
+    short_help="Export a RepVGG to ONNX, or list the family.",
     epilog=ENDS["export"],
 )
 @click.argument("name", required=False)
@@ -296,7 +296,7 @@ def export(
     fold: bool,
     quiet: bool,
 ) -> None:
-    """Export the network called NAME to ONNX; without NAME, list all networks."""
+    """Export the RepVGG called NAME to ONNX; without NAME, list the family."""
     from repvgg_onnx.cli.exporting import list_networks, run_export
 
     if name is None:

@@ -1,4 +1,4 @@
-"""What ``export`` does: the zoo listed, or one of its networks written as ONNX."""
+"""What ``export`` does: the RepVGG family listed, or one of it written as ONNX."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from repvgg_onnx.zoo import architecture, build, describe, export, names
 
 
 def list_networks() -> None:
-    """Print one line for each network of the zoo."""
+    """Print one line for each network of the family."""
     width = max(map(len, names()))
     for name in names():
         click.echo(f"{name:<{width}}  {describe(name)}")

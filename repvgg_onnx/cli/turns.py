@@ -48,12 +48,17 @@ def begin(turns: Turns) -> None:
     Ctrl-C is its parent's alone. SIGTERM, and the end of its parent, end it in good order; code that cannot be
     interrupted has a limit of CPU time.
     """
-    global _turns
-    _turns = turns
+    take(turns)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     watch.limit(watch.LIMIT_S)
     threading.Thread(target=_outlive_nobody, daemon=True).start()
+
+
+def take(turns: Turns | None) -> None:
+    """From now on ``working()`` and ``alone()`` wait for these turns; None for a process that is on its own."""
+    global _turns
+    _turns = turns
 
 
 @contextmanager

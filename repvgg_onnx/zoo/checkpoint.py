@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.extras import import_extra
 from repvgg_onnx.pointers import POINTER, is_pointer_file
-from repvgg_onnx.zoo.extra import import_extra
 from repvgg_onnx.zoo.quiet import quiet
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read_plain(path: str | os.PathLike[str]) -> object:
         ExtraMissingError: torch is not installed.
         ModelError: the file cannot be read, is damaged, or holds anything else.
     """
-    torch = import_extra("torch")
+    torch = import_extra("torch", extra="export")
     try:
         with quiet():
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -54,7 +54,7 @@ def read_plain(path: str | os.PathLike[str]) -> object:
 
 
 def _state_dict(content: object, path: str | os.PathLike[str]) -> dict[str, Any]:
-    torch = import_extra("torch")
+    torch = import_extra("torch", extra="export")
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(torch.is_tensor(value) for value in content.values()):

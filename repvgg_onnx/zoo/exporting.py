@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING, Literal
 
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.zoo.extra import import_extra
+from repvgg_onnx.extras import import_extra
 from repvgg_onnx.zoo.quiet import quiet
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def export(
         CheckError: the module is in training mode, or does not run on an input of this shape.
         ExtraMissingError: torch (or, for ``dynamo``, onnxscript) is not installed.
     """
-    torch = import_extra("torch")
+    torch = import_extra("torch", extra="export")
     if module.training:
         raise CheckError("only a module in eval mode can be exported; call module.eval() first")
     sample = torch.zeros(shape, dtype=next(module.parameters()).dtype)
@@ -53,7 +53,7 @@ def export(
 
 
 def _dry_run(module: torch.nn.Module, sample: torch.Tensor) -> None:
-    torch = import_extra("torch")
+    torch = import_extra("torch", extra="export")
     try:
         with torch.no_grad():
             module(sample)
@@ -67,7 +67,7 @@ def _with_torchscript(
 ) -> onnx.ModelProto:
     import onnx
 
-    torch = import_extra("torch")
+    torch = import_extra("torch", extra="export")
     training = torch.onnx.TrainingMode.EVAL if fold else torch.onnx.TrainingMode.PRESERVE
     stream = io.BytesIO()
     torch.onnx.export(
@@ -87,8 +87,8 @@ def _with_torchscript(
 
 
 def _with_dynamo(module: torch.nn.Module, sample: torch.Tensor, fold: bool, dynamic_batch: bool) -> onnx.ModelProto:
-    torch = import_extra("torch")
-    import_extra("onnxscript")
+    torch = import_extra("torch", extra="export")
+    import_extra("onnxscript", extra="export")
     if dynamic_batch and sample.shape[0] < 2:  # torch.export takes an axis of length 1 for a constant
         sample = sample.expand(2, *sample.shape[1:])
     program = torch.onnx.export(

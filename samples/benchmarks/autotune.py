@@ -9,11 +9,14 @@ its input.
 
 import argparse
 import sys
+from pathlib import Path
 
 import onnx
 
-from repvgg_onnx import Latency, Tuning, autotune, benchmark, fuse, zoo
-from repvgg_onnx.zoo.catalog import BLOCKS
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from repvgg_onnx import Latency, Tuning, autotune, benchmark, fuse
+from samples import zoo
 
 ROW = "{:28}{:20}{:20}{:26}{}"
 
@@ -42,7 +45,7 @@ def decided(tuning: Tuning) -> str:
 def main() -> int:
     """Prints a row for each network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", nargs="+", default=[block.name for block in BLOCKS], metavar="NAME")
+    parser.add_argument("--model", nargs="+", default=[block.name for block in zoo.BLOCKS], metavar="NAME")
     parser.add_argument("--seconds", type=float, default=2.0, help="bound of each comparison")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()

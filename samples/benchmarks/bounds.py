@@ -7,13 +7,15 @@ Exits with 1 if a region exceeds its bound.
 
 import argparse
 import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from repvgg_onnx import zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from repvgg_onnx.proof import Proof, prove
-from repvgg_onnx.zoo.catalog import BLOCKS
+from samples import zoo
 
 
 def proved(name: str, seed: int) -> Proof:
@@ -25,7 +27,7 @@ def proved(name: str, seed: int) -> Proof:
 def main() -> int:
     """Prints a row for each network and the worst of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", nargs="+", default=["repvgg-a0", *(block.name for block in BLOCKS)])
+    parser.add_argument("--model", nargs="+", default=["repvgg-a0", *(block.name for block in zoo.BLOCKS)])
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     table = Table("network", "regions", "failed", "worst error", "its bound", "worst share of a bound", box=None)

@@ -25,13 +25,12 @@ import onnx
 import torch
 from onnx.reference import ReferenceEvaluator
 
-from repvgg_onnx import fuse, zoo
-from repvgg_onnx.checks.comparison import normalized_error
-from repvgg_onnx.checks.session import LEVELS, loadable, open_session
-from repvgg_onnx.zoo.architecture import BlockNetwork
-
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from repvgg_onnx import fuse
+from repvgg_onnx.checks.comparison import normalized_error
+from repvgg_onnx.checks.session import LEVELS, loadable, open_session
+from samples import zoo
 from tests.fusion.trial import widened
 
 NETWORKS = ("repvgg-a0", "repvgg-a1", "repvgg-a2", "repvgg-b0", "repvgg-b1g4", "repvgg-d2se")
@@ -61,7 +60,7 @@ class Distance:
 
 def default_models() -> list[str]:
     """Six whole networks, and every network of a few blocks."""
-    return [*NETWORKS, *(name for name in zoo.names() if isinstance(zoo.architecture(name), BlockNetwork))]
+    return [*NETWORKS, *(block.name for block in zoo.BLOCKS)]
 
 
 def measure(name: str, seeds: range) -> Distance:

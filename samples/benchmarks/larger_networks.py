@@ -1,4 +1,4 @@
-"""Networks that people deploy and that ``repvgg_onnx.zoo`` has only blocks of, in torch, for benchmarks and tests.
+"""Networks that people deploy and that ``samples/zoo`` has only blocks of, in torch, for benchmarks and tests.
 
 They are built with random weights; ``exported`` gives the ONNX model with every batch normalization kept as a node, as
 an export in training form leaves it. Needs ``pip install 'repvgg-onnx[export]'``.
@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repvgg_onnx import zoo
-from repvgg_onnx.zoo.blocks.mobileone import branches
-from repvgg_onnx.zoo.blocks.parts import conv_bn
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from samples import zoo
+from samples.zoo.blocks.mobileone import branches
+from samples.zoo.blocks.parts import conv_bn
 
 
 def exported(module: nn.Module, shape: tuple[int, ...], *, seed: int = 0) -> onnx.ModelProto:

@@ -28,7 +28,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from repvgg_onnx import RepvggOnnxError, benchmark, save_model, verify, zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from repvgg_onnx import RepvggOnnxError, benchmark, save_model, verify
+from samples import zoo
 
 OURS = "repvgg-onnx"
 MODELS = ("repvgg-a0", "repvgg-b0", "mobileone-block", "repmixer-block", "repvit-block")

@@ -1,6 +1,7 @@
 """Commands in processes of their own: how long they take, and how much memory, read from /proc and so on Linux only."""
 
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -50,7 +51,7 @@ def run(command: Sequence[str | Path], *, timeout_s: float = TIMEOUT_S) -> Run:
             resident = max(resident, status.get("VmHWM", 0))
             anonymous = max(anonymous, status.get("RssAnon", 0) + status.get("RssShmem", 0))
             if time.perf_counter() - started > timeout_s:
-                process.kill()
+                os.kill(process.pid, signal.SIGKILL)  # process.kill() may reap it, and its usage is lost then
             time.sleep(SAMPLING_S)
             pid, ended, usage = os.wait4(process.pid, os.WNOHANG)
         wall_s = time.perf_counter() - started

@@ -12,16 +12,20 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from repvgg_onnx import fuse, verify, zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from repvgg_onnx import fuse, verify
 from repvgg_onnx.checks.inputs import build_feeds
 from repvgg_onnx.checks.latency import LEVEL, Conditions, race
 from repvgg_onnx.checks.session import CPU, Session, open_session
 from repvgg_onnx.checks.statistics import Ratio, Samples, paired_ratio
+from samples import zoo
 
 SLOWER_THAN_DEPLOYED = 1.03  # what is allowed
 ORIGINAL, FUSED, DEPLOYED = range(3)

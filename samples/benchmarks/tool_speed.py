@@ -23,7 +23,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from repvgg_onnx import save_model, zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from repvgg_onnx import save_model
+from samples import zoo
 
 AS_SHIPPED = (sys.executable, "-m", "repvgg_onnx")  # the process that works and the one that watches it
 COMMAND = (sys.executable, "-c", "from repvgg_onnx.cli import cli; cli.main()")  # in the process that is looked at

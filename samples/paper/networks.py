@@ -1,6 +1,7 @@
-"""The networks of the paper as ONNX files, from the zoo or, where it has none, from torchvision."""
+"""The networks of the paper as ONNX files, from samples/zoo or, where it has none, from torchvision."""
 
 import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 import onnx
 from published import Network
 
-from repvgg_onnx import fuse, save_model, zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from repvgg_onnx import fuse, save_model
+from samples import zoo
 
 INPUT = "image"
 

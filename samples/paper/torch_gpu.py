@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from published import Comparison, Network, comparisons
 
-from repvgg_onnx import zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from repvgg_onnx.checks.latency import race
 from repvgg_onnx.checks.statistics import paired_ratio
+from samples import zoo
 
 LINE = "table {table}, {label}, {layout}: {speedup:.2f} (95% CI {low:.2f}-{high:.2f}), paper {paper:.2f}"
 LAYOUTS = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}

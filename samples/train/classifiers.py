@@ -1,13 +1,17 @@
 """Any image network of the zoo, by its full or its short name, as a classifier."""
 
 import difflib
+import sys
 from collections import OrderedDict
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from repvgg_onnx import zoo
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from repvgg_onnx.errors import CheckError
+from samples import zoo
 
 FAMILY = "repvgg-"
 """What short names leave out."""
@@ -38,6 +42,11 @@ def image_channels(name: str) -> int:
     if len(shape) != 4 or shape[1] not in (1, 3):
         raise CheckError(f"{name} takes inputs of {'x'.join(map(str, shape[1:]))}, not images")
     return shape[1]
+
+
+def usual_size(name: str) -> int:
+    """Height and width of the images that the network called ``name`` usually takes."""
+    return zoo.architecture(name).input_shape[-1]
 
 
 def classifier(name: str, *, classes: int, size: int, seed: int) -> nn.Module:

@@ -17,13 +17,13 @@ from typing import Any
 
 import handover
 import torch
-from classifiers import classifier, full_name, image_channels
+from classifiers import classifier, full_name, image_channels, usual_size
 from image_sets import Data, digits, folder
 from learning import Recipe, Training, Variation, load_checkpoint, save_checkpoint
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from repvgg_onnx import CheckError, ExtraMissingError, RepvggOnnxError, zoo
+from repvgg_onnx import CheckError, ExtraMissingError, RepvggOnnxError
 
 DIGITS = "digits"
 DIGITS_SIZE = 32  # four times their own: RepVGG halves five times
@@ -76,7 +76,7 @@ def image_sets(options: argparse.Namespace, name: str) -> tuple[Data, int]:
         size = options.size or DIGITS_SIZE
         data = digits(size, channels)
     else:
-        size = options.size or zoo.architecture(name).input_shape[-1]
+        size = options.size or usual_size(name)
         data = folder(Path(options.data), size, channels)
     return Data(data.classes, data.training.thinned(options.limit), data.test.thinned(options.limit)), size
 

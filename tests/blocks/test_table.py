@@ -11,9 +11,8 @@ import pytest
 from repvgg_onnx import Fusion, fuse, verify
 from repvgg_onnx.fusion.emit import PROVENANCE, VERSION
 from repvgg_onnx.fusion.results import Member
-from repvgg_onnx.zoo import architecture, build, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BLOCKS
-from tests.models import assert_explained
+from samples.zoo import BLOCKS, architecture, build, export, perturb_statistics
+from tests.models import assert_explained, assert_final
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -102,13 +101,6 @@ def assert_provenance(before: onnx.ModelProto, fusion: Fusion) -> None:
     removed = Counter(member for members in stated for member in members)
     assert removed.keys() <= there.keys()
     assert VERSION in {entry.key for entry in fusion.model.metadata_props} or not fusion.regions
-
-
-def assert_final(fusion: Fusion) -> None:
-    again = fuse(fusion.model)
-    assert again.regions == ()
-    unchanged = again.model is fusion.model
-    assert unchanged
 
 
 @pytest.mark.parametrize("name", NAMES)

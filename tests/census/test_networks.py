@@ -6,7 +6,7 @@ import pytest
 
 from repvgg_onnx import fuse
 from repvgg_onnx.census import profile
-from repvgg_onnx.zoo import build, export, perturb_statistics
+from samples.zoo import build, export, perturb_statistics
 
 pytest.importorskip("torch")
 

@@ -5,8 +5,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from repvgg_onnx.checks import environment as module
-from repvgg_onnx.checks.environment import Environment, describe_environment
+from repvgg_onnx.checks.environment import Environment, cpu_name, describe_environment, governor
 from repvgg_onnx.checks.latency import obstacles
 from repvgg_onnx.checks.latency.noise import DRIFT, TAIL, noise_of
 
@@ -29,6 +28,7 @@ def test_the_environment_of_this_process():
     assert found.onnxruntime == onnxruntime.__version__
     assert found.python == platform.python_version()
     assert 1 <= found.cores <= os.cpu_count()
+    assert (found.cpu, found.governor) == (cpu_name(), governor())
     assert found.cpu
     assert found.platform.startswith(platform.system())
 
@@ -39,17 +39,15 @@ def test_the_environment_of_this_process():
 )
 def test_the_name_of_the_processor(tmp_path, monkeypatch, text, name):
     (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(module, "_CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "chip")
-    assert describe_environment().cpu == name
+    assert cpu_name(tmp_path / "cpuinfo") == name
 
 
-def test_the_governor_is_read_or_unknown(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "_GOVERNOR", tmp_path / "governor")
-    assert describe_environment().governor is None
+def test_the_governor_is_read_or_unknown(tmp_path):
+    assert governor(tmp_path / "governor") is None
     (tmp_path / "governor").write_text("powersave\n")
-    assert describe_environment().governor == "powersave"
+    assert governor(tmp_path / "governor") == "powersave"
 
 
 def test_the_environment_on_one_line():

@@ -1,24 +1,17 @@
 """The sample that judges exactness: what it prints and when it fails."""
 
-import importlib.util
 import re
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.programs import SAMPLES, loaded
+
 pytest.importorskip("torch")
 
-SAMPLE = Path(__file__).parents[2] / "samples" / "benchmarks" / "exactness.py"
 
-
-@pytest.fixture(scope="module")
-def exactness():
-    spec = importlib.util.spec_from_file_location("exactness", SAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for their module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def exactness(monkeypatch):
+    return loaded(SAMPLES / "benchmarks" / "exactness.py", monkeypatch)
 
 
 def test_the_table_has_a_line_for_each_network_and_the_code_follows_the_median(exactness, capsys):

@@ -160,30 +160,26 @@ def test_legs_start_every_model_in_random_order_until_enough_is_known(monkeypatc
     assert set(pairs) == {("a", "b"), ("b", "a")}
 
 
-def test_the_peak_is_of_the_program_itself_where_the_system_tells(tmp_path, monkeypatch):
+def test_the_peak_is_of_the_program_itself_where_the_system_tells(tmp_path):
     status = tmp_path / "status"
     status.write_text("Name:\tx\nVmHWM:\t    2164 kB\nVmRSS:\t 2000 kB\n")
-    monkeypatch.setattr(memory, "_STATUS", status)
-    assert memory.peak_resident_bytes() == 2164 * 1024
+    assert memory.peak_resident_bytes(status) == 2164 * 1024
 
 
 @pytest.mark.parametrize(("system", "factor"), [("linux", 1024), ("darwin", 1)])
 def test_elsewhere_the_peak_is_that_of_getrusage(tmp_path, monkeypatch, system, factor):
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
     monkeypatch.setattr(memory.sys, "platform", system)
     usage = SimpleNamespace(getrusage=lambda _: SimpleNamespace(ru_maxrss=77), RUSAGE_SELF=0)
     monkeypatch.setitem(sys.modules, "resource", usage)
-    assert memory.peak_resident_bytes() == 77 * factor
+    assert memory.peak_resident_bytes(tmp_path / "none") == 77 * factor
 
 
 def test_a_system_without_either_does_not_tell(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_STATUS", tmp_path / "none")
     monkeypatch.setitem(sys.modules, "resource", None)
-    assert memory.peak_resident_bytes() is None
+    assert memory.peak_resident_bytes(tmp_path / "none") is None
 
 
-def test_a_peak_that_cannot_be_forgotten_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_FORGET", (tmp_path / "no" / "file", "5"))
+def test_a_peak_that_cannot_be_forgotten_is_kept(tmp_path):
     before = memory.peak_resident_bytes()
-    memory.forget_peak()
+    memory.forget_peak(tmp_path / "no" / "file")
     assert memory.peak_resident_bytes() >= before

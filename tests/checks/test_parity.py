@@ -6,16 +6,11 @@ import onnx
 import pytest
 
 from repvgg_onnx.checks import conditions as conditions_module
-from repvgg_onnx.checks.parity import Parity, verify
+from repvgg_onnx.checks.parity import verify
 from repvgg_onnx.checks.session import open_session
 from repvgg_onnx.errors import CheckError, ModelError
 from tests.checks.models import model, perturbed, relu_block, without
-
-
-def only(parity: Parity):
-    (output,) = parity.outputs
-    return output
-
+from tests.checks.noisy import only
 
 # Models
 

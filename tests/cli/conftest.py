@@ -4,8 +4,13 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from repvgg_onnx.cli import cli
-from tests.cli.models import BLOCK, PLAIN, filled
+from repvgg_onnx.cli import candidates, cli
+from repvgg_onnx.pipeline import Fusion, fuse
+from repvgg_onnx.proof import Proof
+from tests.cli.models import BLOCK, PLAIN, filled, perturbed
+from tests.test_autotune import races
+
+__all__ = ["races"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +45,22 @@ def plain(tmp_path):
     path = tmp_path / "plain.onnx"
     onnx.save(filled(PLAIN), path)
     return path
+
+
+@pytest.fixture
+def wrong(tmp_path):
+    """The block with a kernel that is off by a thousandth."""
+    path = tmp_path / "wrong.onnx"
+    onnx.save(perturbed(filled(BLOCK)), path)
+    return path
+
+
+@pytest.fixture
+def wrong_fuse(monkeypatch):
+    """The compiler makes a mistake."""
+
+    def wrong(model, *, assume_inference, freeze_initializers, **_):
+        right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
+        return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
+
+    monkeypatch.setattr(candidates, "prove", wrong)

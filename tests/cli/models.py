@@ -46,6 +46,13 @@ def filled(text, seed=0):
     return model
 
 
+def two_and_one(folder):
+    """Two models to fold, a.onnx and b.onnx, and one without anything to fold, c.onnx, in a new folder."""
+    folder.mkdir()
+    for number, (name, text) in enumerate((("a.onnx", BLOCK), ("b.onnx", BLOCK), ("c.onnx", PLAIN))):
+        onnx.save(filled(text, number), folder / name)
+
+
 def perturbed(model, by=1e-3):
     """A copy whose first kernel is off by a small part of its largest weight."""
     changed = onnx.ModelProto()

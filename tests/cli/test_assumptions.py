@@ -9,11 +9,10 @@ import pytest
 
 import repvgg_onnx.cli.checking as checking
 import repvgg_onnx.proof as proof
-from repvgg_onnx.cli import candidates
 from repvgg_onnx.cli.options import Assumptions
-from repvgg_onnx.pipeline import Fusion, fuse, prepare
-from repvgg_onnx.proof import Proof
-from tests.cli.models import BLOCK, PLAIN, SHAPES, filled, perturbed
+from repvgg_onnx.pipeline import fuse, prepare
+from tests.cli.models import BLOCK, PLAIN, SHAPES, filled
+from tests.cli.reading import op_types, words
 
 FROZEN = "inputs with initializers were frozen"
 
@@ -30,14 +29,6 @@ def overridable(model):
     for tensor in model.graph.initializer:
         model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, SHAPES[tensor.name]))
     return model
-
-
-def op_types(path):
-    return [node.op_type for node in onnx.load(path).graph.node]
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 @pytest.fixture
@@ -109,13 +100,8 @@ def test_both_checks_get_the_prepared_input(run, training, monkeypatch):
     assert baselines == [expected, expected]
 
 
-def test_a_fold_that_is_wrong_fails_against_the_prepared_input(run, training, tmp_path, monkeypatch):
-    def wrong(model, *, assume_inference, freeze_initializers, **_):
-        right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
-        return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
-
-    monkeypatch.setattr(candidates, "prove", wrong)
-
+@pytest.mark.usefixtures("wrong_fuse")
+def test_a_fold_that_is_wrong_fails_against_the_prepared_input(run, training, tmp_path):
     assert run("fuse", training, "--assume-inference", "--no-bench").code == 1
     assert list(tmp_path.iterdir()) == [training]
 

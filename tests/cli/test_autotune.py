@@ -3,19 +3,15 @@ import json
 import onnx
 import pytest
 
-import repvgg_onnx.tuning as tuning
 from repvgg_onnx.cli import fusing, judging
 from repvgg_onnx.cli.options import FuseOptions
 from repvgg_onnx.graph.fingerprint import fingerprint
 from repvgg_onnx.report.model import Verdict
+from tests.cli.reading import words
 from tests.models import build, repvgg_block
-from tests.test_autotune import EQUAL, FASTER, FIRST, LAST, SECOND, SLOWER, Races, twice
+from tests.test_autotune import EQUAL, FASTER, FIRST, LAST, SECOND, SLOWER, twice
 
 SHORT = ("--autotune-seconds", "0.1", "--bench-seconds", "0.1")
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 @pytest.fixture
@@ -23,13 +19,6 @@ def net(tmp_path):
     path = tmp_path / "net.onnx"
     onnx.save(twice(), path)
     return path
-
-
-@pytest.fixture
-def races(monkeypatch):
-    made = Races()
-    monkeypatch.setattr(tuning, "benchmark", made)
-    return made
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from tests.cli.models import BLOCK, PLAIN, filled
+from tests.cli.reading import words
 
 
 @pytest.fixture
@@ -15,10 +16,6 @@ def folder(tmp_path):
     for name, text in (("a.onnx", BLOCK), ("b.onnx", BLOCK), ("c.onnx", PLAIN)):
         onnx.save(filled(text), tmp_path / name)
     return tmp_path
-
-
-def words(text):
-    return " ".join(text.split())
 
 
 def test_models_and_their_regions_are_named(run, folder):

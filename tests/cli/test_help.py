@@ -71,12 +71,10 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", cli.commands)
-def test_the_examples_of_a_command_are_of_that_command(command):
-    found = examples(help_of(command))
+def test_the_examples_of_a_command_are_of_that_command():
+    shown = {command: {shlex.split(line)[1] for line in examples(help_of(command))} for command in cli.commands}
 
-    assert found
-    assert all(shlex.split(line)[1] == command for line in found)
+    assert {command: of for command, of in shown.items() if of != {command}} == {}
 
 
 def test_every_command_has_its_own_end():
@@ -105,12 +103,12 @@ def test_an_example_runs(program, folder, line):
     assert ran.stdout
 
 
-@pytest.mark.parametrize("command", cli.commands)
-def test_the_exit_codes_are_listed_in_order(command):
-    codes = re.findall(r"^    (\d)  \S", help_of(command).split("Exit codes:\n")[1], re.MULTILINE)
-    can_fail = command in {"check", "doctor", "fuse", "verify"}
+def test_the_exit_codes_are_listed_in_order():
+    ends = {command: help_of(command).split("Exit codes:\n")[1] for command in cli.commands}
+    listed = {command: "".join(re.findall(r"^    (\d)  \S", end, re.MULTILINE)) for command, end in ends.items()}
 
-    assert codes == (["0", "1", "2", "3"] if can_fail else ["0", "2", "3"])
+    can_fail = {"check", "doctor", "fuse", "verify"}
+    assert listed == {command: "0123" if command in can_fail else "023" for command in cli.commands}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,7 @@ def test_the_exit_codes_are_listed_in_order(command):
         ("explain two-roots", 0),
         ("explain three-roots", 2),
         ("export no-such-network -o net.onnx", 2),
-        ("export repvgg-plain-block -o net.onnx --checkpoint data.npz", 3),
+        ("export repvgg-a0 -o net.onnx --checkpoint data.npz", 3),
     ],
 )
 def test_the_exit_codes_are_the_real_ones(run, folder, monkeypatch, arguments, code):

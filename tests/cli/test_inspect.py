@@ -6,10 +6,7 @@ import pytest
 import repvgg_onnx.cli.writing as writing
 from repvgg_onnx.fusion.codes import CODES
 from tests.cli.models import BLOCK, HEADER, filled
-
-
-def words(text):
-    return " ".join(text.split())
+from tests.cli.reading import words
 
 
 @pytest.fixture

@@ -16,9 +16,11 @@ import pytest
 import repvgg_onnx.cli.many as many
 from repvgg_onnx.cli.boundary import BadInputError
 from repvgg_onnx.cli.reports import failed_outcome
-from repvgg_onnx.cli.turns import Turns, alone, working
+from repvgg_onnx.cli.turns import Turns, alone, take, working
 from repvgg_onnx.graph.watch import LIMIT_S, uninterruptible
-from tests.cli.models import BLOCK, PLAIN, filled
+from tests.cli.models import BLOCK, filled, two_and_one
+from tests.cli.reading import op_types
+from tests.folders import names
 from tests.processes import interruptible, wait_for
 
 COMMAND = [sys.executable, "-m", "repvgg_onnx", "fuse"]
@@ -28,9 +30,7 @@ COMMAND = [sys.executable, "-m", "repvgg_onnx", "fuse"]
 def models(tmp_path):
     """Two models to fold and one without anything to fold, in a folder of their own."""
     folder = tmp_path / "models"
-    folder.mkdir()
-    for number, (name, text) in enumerate((("a.onnx", BLOCK), ("b.onnx", BLOCK), ("c.onnx", PLAIN))):
-        onnx.save(filled(text, number), folder / name)
+    two_and_one(folder)
     return sorted(folder.iterdir())
 
 
@@ -39,14 +39,6 @@ def bad(tmp_path):
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"not a model")
     return path
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def op_types(path):
-    return [node.op_type for node in onnx.load(path).graph.node]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -305,13 +297,12 @@ def test_processes_end_with_their_parent(models, tmp_path):
 
 
 @pytest.fixture
-def turns(monkeypatch):
+def turns():
     """Threads of this process take turns as processes do."""
-    import repvgg_onnx.cli.turns as module
-
     made = Turns(3, threading.Semaphore(3), threading.Lock())
-    monkeypatch.setattr(module, "_turns", made)
-    return made
+    take(made)
+    yield made
+    take(None)
 
 
 def test_whoever_measures_is_alone(turns):

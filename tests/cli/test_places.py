@@ -10,12 +10,9 @@ import pytest
 from repvgg_onnx.cli.places import same_file
 from repvgg_onnx.report.marks import ENDINGS, is_own
 from tests.cli.models import BLOCK, PLAIN, filled
+from tests.folders import contents_of_files
 
 KINDS = {"json": "r.json", "junit": "r.xml", "md": "r.md", "html": "r.html", "sarif": "r.sarif"}
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.fixture
@@ -32,13 +29,13 @@ def models(tmp_path):
 )
 def test_json_alone_takes_none_of_the_models(run, models, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    before = contents(tmp_path)
+    before = contents_of_files(tmp_path)
     twice = [models[0], models[0]] if command[0] in ("verify", "bench") else models[::2]
 
     ran = run(command[0], "--json", *twice, *command[1:])
 
     assert json.loads(ran.out)["schema_version"] == 1
-    assert contents(tmp_path) == before
+    assert contents_of_files(tmp_path) == before
 
 
 def test_json_and_a_dash_is_still_stdout(run, block):
@@ -69,7 +66,7 @@ def test_a_report_never_goes_over_a_model_or_its_data(run, models, tmp_path, com
     (tmp_path / "link.json").symlink_to("a.onnx")
     os.link(tmp_path / "a.onnx", tmp_path / "hard.json")
     (tmp_path / "folder").symlink_to(tmp_path)
-    before = contents(tmp_path)
+    before = contents_of_files(tmp_path)
     for place in ("a.onnx", "net.json", "out.onnx", data.name, "link.json", "hard.json", "folder/a.onnx"):
         path = tmp_path / place
         option = [f"--json={path}"] if kind == "--json" else ["--report", f"{kind}:{path}"]
@@ -78,19 +75,19 @@ def test_a_report_never_goes_over_a_model_or_its_data(run, models, tmp_path, com
 
         assert (ran.code, ran.out) == (2, ""), place
         assert ran.err.count("\n") == 1
-    assert contents(tmp_path) == before
+    assert contents_of_files(tmp_path) == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_never_goes_over_a_model_that_is_not_of_the_run(run, models, tmp_path, kind):
     """Nor over one under another spelling, which some file systems take for the same."""
     (tmp_path / KINDS[kind]).write_bytes(models[0].read_bytes())
-    before = contents(tmp_path)
+    before = contents_of_files(tmp_path)
     for place in (KINDS[kind], "other.ONNX", "NET.ONNX", "weights.data", "report"):
         ran = run("check", models[0], "--report", f"{kind}:{tmp_path / place}")
 
         assert (ran.code, ran.out) == (2, ""), place
-    assert contents(tmp_path) == before
+    assert contents_of_files(tmp_path) == before
 
 
 def test_other_files_are_kept_with_a_hint(run, block, tmp_path):
@@ -120,7 +117,7 @@ def test_the_ends_of_names_are_in_any_case(run, plain, tmp_path):
     assert (
         run("check", plain, f"--json={tmp_path / 'R.JSON'}", "--report", f"sarif:{tmp_path / 'r.sarif.json'}").code == 0
     )
-    assert len(contents(tmp_path)) == 3
+    assert len(contents_of_files(tmp_path)) == 3
 
 
 def test_a_picture_of_another_program_is_kept(run, plain, tmp_path):

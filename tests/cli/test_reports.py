@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from tests.cli.models import BLOCK, PLAIN, filled
+from tests.folders import full
 
 FILES = {"json": "r.json", "junit": "r.xml", "md": "r.md", "html": "r.html", "sarif": "r.sarif"}
 
@@ -184,17 +185,13 @@ def test_a_report_that_fails_leaves_the_file_that_was_there(run, block, tmp_path
     place = tmp_path / "r.md"
     run("check", block, "--report", f"md:{place}")
     old = place.read_text()
-    monkeypatch.setattr("repvgg_onnx.graph.storage.staging.os.replace", _full)
+    monkeypatch.setattr("repvgg_onnx.graph.storage.staging.os.replace", full)
 
     ran = run("check", block, "--report", f"md:{place}")
 
     assert ran.code == 3
     assert place.read_text() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["block.onnx", "r.md"]
-
-
-def _full(*_):
-    raise OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])

@@ -7,8 +7,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.cli.models import BLOCK, filled, perturbed
-
 CLASSIFIER = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[N, 4] image) => (float[N, 6] scores) {
     scores = MatMul (image, kernel)
@@ -17,13 +15,6 @@ EMBEDDING = """<ir_version: 8, opset_import: ["" : 17]>
 net (int64[N, 5] token) => (float[N, 5, 4] out) {
     out = Gather (table, token)
 }"""
-
-
-@pytest.fixture
-def wrong(tmp_path):
-    path = tmp_path / "wrong.onnx"
-    onnx.save(perturbed(filled(BLOCK)), path)
-    return path
 
 
 def saved(path, text, name, shape):

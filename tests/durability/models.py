@@ -1,4 +1,4 @@
-"""Models of some size to write, and what stands in a folder."""
+"""Models of some size to write."""
 
 import numpy as np
 import onnx
@@ -21,11 +21,3 @@ def training_model(seed=0):
         kernel = rng.standard_normal((48, 48, size, size), np.float32)
         model.graph.initializer.append(numpy_helper.from_array(kernel, name))
     return model
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -14,7 +14,8 @@ import pytest
 
 from repvgg_onnx.graph import save
 from tests.durability.conftest import OLD
-from tests.durability.models import LITTLE, contents, names, training_model
+from tests.durability.models import LITTLE, training_model
+from tests.folders import contents, names
 
 QUICK = ("--no-verify", "--no-bench", "--quiet")
 NOBODY = 65534

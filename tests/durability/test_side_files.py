@@ -11,7 +11,9 @@ from onnx import numpy_helper
 from repvgg_onnx import fuse, load_model, save_model
 from repvgg_onnx.graph import save
 from repvgg_onnx.graph.load import LARGEST_AT_ONCE
-from tests.durability.models import LITTLE, contents, names, training_model
+from tests.durability.models import LITTLE, training_model
+from tests.folders import contents, contents_of_files, names
+from tests.models import weights_of
 
 QUICK = ("--no-verify", "--no-bench", "--quiet")
 
@@ -29,12 +31,8 @@ def with_a_survivor():
     return model
 
 
-def weights(model):
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-
-
 def assert_fused(path):
-    expected, found = weights(fuse(with_a_survivor()).model), weights(load_model(path))
+    expected, found = weights_of(fuse(with_a_survivor()).model), weights_of(load_model(path))
     assert expected.keys() == found.keys() == {"survivor", "y.kernel", "y.bias"}
     assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
@@ -111,17 +109,13 @@ def test_a_side_file_of_the_input_is_not_overwritten(run, tmp_path, monkeypatch,
     assert contents(tmp_path) == before
 
 
-def contents_of_files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
 @pytest.mark.parametrize("backup", ["out.onnx.bak", "OUT.ONNX", "out.onnx~"])
 def test_the_side_file_of_a_backup_stays(tmp_path, backup):
     save_model(training_model(0), tmp_path / "out.onnx", external_data=True)
     (tmp_path / backup).write_bytes((tmp_path / "out.onnx").read_bytes())
     save_model(training_model(1), tmp_path / "out.onnx", external_data=True)
 
-    np.testing.assert_equal(weights(load_model(tmp_path / backup)), weights(training_model(0)))
+    np.testing.assert_equal(weights_of(load_model(tmp_path / backup)), weights_of(training_model(0)))
     assert len(names(tmp_path)) == 4
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from repvgg_onnx import load_model
 from repvgg_onnx.graph import save
-from tests.durability.models import LITTLE, contents, training_model
+from tests.durability.models import LITTLE, training_model
+from tests.folders import contents
 
 ROUNDS = 20
 WRITER = """

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from repvgg_onnx.zoo import build, deploy, export, perturb_statistics
+from samples.zoo import build, deploy, export, perturb_statistics
 
 SHAPE = (1, 3, 32, 64)
 SEED = 1
@@ -100,10 +100,6 @@ def block_convs(model: onnx.ModelProto) -> Iterator[Conv]:
         if node.op_type == "Conv" and stored[node.input[1]].dims[2:] != [1, 1]:
             kernel, bias = (numpy_helper.to_array(stored[name]) for name in node.input[1:])
             yield kernel, bias
-
-
-def count(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def plain(exporter: Exporter, blocks: int, *, squeeze_excite: bool = False) -> Counter[str]:

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from repvgg_onnx import Fusion, Parity, fuse, verify
 from repvgg_onnx.checks.parity import normalized_error
+from tests.models import assert_final, count
 
 from .networks import (
     NARROW,
@@ -19,7 +20,6 @@ from .networks import (
     Conv,
     Export,
     block_convs,
-    count,
     deployed_convs,
     exported,
     image_of,
@@ -96,14 +96,6 @@ def assert_kernels(model: onnx.ModelProto, exact: list[Conv], *, fold: bool) -> 
             size = np.abs(reference)
             bound = 2 * ULP * size.max() if fold else ULP * size + np.float32(2.0**-40) * size.max()
             assert np.all(np.abs(array - reference) <= bound)
-
-
-def assert_final(fusion: Fusion) -> None:
-    """Nothing is left to fold, so the model comes back as it is."""
-    again = fuse(fusion.model)
-    assert again.regions == ()
-    unchanged = again.model is fusion.model  # pytest would print both models
-    assert unchanged
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

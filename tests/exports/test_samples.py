@@ -1,6 +1,5 @@
 """The samples do what their READMEs say, with the compiler in the loop."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -16,10 +15,9 @@ from onnx import numpy_helper
 
 from repvgg_onnx import Fusion, fuse, save_model, verify
 from repvgg_onnx.checks.statistics import Ratio
+from tests.models import count
+from tests.programs import SAMPLES, loaded
 
-from .networks import count
-
-SAMPLES = Path(__file__).parents[2] / "samples"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SAMPLES.parent)}
 DIGITS = SAMPLES / "digits" / "digits.onnx"
 
@@ -29,14 +27,9 @@ def digits() -> Fusion:
     return fuse(DIGITS)
 
 
-@pytest.fixture(scope="module")
-def latency() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("repvgg_latency", SAMPLES / "benchmarks" / "repvgg_latency.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def latency(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return loaded(SAMPLES / "benchmarks" / "repvgg_latency.py", monkeypatch)
 
 
 def logits_of_digits(model: bytes) -> np.ndarray:

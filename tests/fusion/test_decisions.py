@@ -4,7 +4,7 @@ import pytest
 
 from repvgg_onnx import CheckError, Decisions, fuse
 from repvgg_onnx.fusion.decisions import Ends
-from tests.models import assert_explained, assert_same_outputs, batch_norm, build, ops, repvgg_block
+from tests.models import assert_explained, assert_same_outputs, batch_norm, branch_to_fold, build, ops, repvgg_block
 
 CHAIN = """net (float[1,2,5,7] x) => (float[1,4,5,7] y) {
     r = Relu(x)  a = Conv(r, w)  b = Conv<pads=[1,1,1,1]>(a, v)  y = Relu(b)
@@ -93,14 +93,7 @@ def test_everything_can_be_kept():
 
 
 def test_keeping_everything_holds_in_subgraphs_and_single_decisions_do_not():
-    model = build(
-        """net (float[1,4,5,7] x, bool t) => (float[1,4,5,7] y) {
-            y = If(t)<then_branch = one () => (float[1,4,5,7] p) { q = Conv(x, w)  p = Mul(q, s) },
-                      else_branch = two () => (float[1,4,5,7] r) { r = Relu(x) }>
-        }""",
-        w=(4, 4, 1, 1),
-        s=(4, 1, 1),
-    )
+    model = branch_to_fold()
     assert len(fuse(model, decisions=Decisions({("x", "y"): False})).regions) == 1
     assert not fuse(model, decisions=Decisions(keep_all=True)).regions
 

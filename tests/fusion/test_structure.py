@@ -11,10 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from repvgg_onnx import Fusion, fuse
 from repvgg_onnx.census import census
-from repvgg_onnx.zoo import architecture, build, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BLOCKS
+from samples.zoo import BLOCKS, architecture, build, export, perturb_statistics
 from tests.backend.networks import light
-from tests.models import assert_same_outputs, assert_settled, attributes_of, fill, weights_of
+from tests.models import assert_same_outputs, assert_settled, attributes_of, count, fill, weights_of
 from tests.models import build as build_model
 
 DEEP = 1e-5  # normalized error of a dozen layers
@@ -106,10 +105,6 @@ def convolutions(model: onnx.ModelProto) -> list[tuple]:
     return [
         (dims[node.input[1]], place["group"], list(place["strides"]), list(place["pads"])) for node, place in places
     ]
-
-
-def count(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 @pytest.mark.parametrize("network", [mobilenet_v2, resnet_50])

@@ -17,6 +17,7 @@ from repvgg_onnx.graph import save as save_module
 from repvgg_onnx.graph.save import write_bytes
 from repvgg_onnx.graph.storage import sides
 from repvgg_onnx.graph.storage.stream import key
+from tests.folders import contents, full, names
 from tests.models import build, repvgg_block, weights_of
 
 OLD = b"what was there before"
@@ -27,14 +28,6 @@ def wide(seed=0):
     return build(
         "net (float[1,40,5,7] x) => (float[1,6,5,7] y) { y = Conv(x, w, b) }", w=(6, 40, 3, 1), b=(6,), seed=seed
     )
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def side_of(path):
@@ -79,10 +72,7 @@ def test_a_failure_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, func
     path = tmp_path / "m.onnx"
     path.write_bytes(OLD)
 
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, function, fail)
+    monkeypatch.setattr(os, function, full)
     with pytest.raises(ModelError, match="No space left on device"):
         save_model(repvgg_block(), path)
     assert contents(tmp_path) == {"m.onnx": OLD}

@@ -9,10 +9,7 @@ import pytest
 from repvgg_onnx.graph.storage import locks
 from repvgg_onnx.graph.storage.locks import is_abandoned, locked
 from repvgg_onnx.graph.storage.staging import SUFFIX, staging
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+from tests.folders import names
 
 
 def test_a_private_folder_is_nobody_elses_and_goes_with_its_block(tmp_path):

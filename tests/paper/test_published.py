@@ -2,7 +2,7 @@
 
 import pytest
 
-from repvgg_onnx.zoo import names
+from samples.zoo import names
 
 
 def test_the_ratios_are_those_of_the_paper() -> None:

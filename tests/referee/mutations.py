@@ -7,6 +7,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from repvgg_onnx import Region, fuse
+from tests.models import weights_of
 
 BY = 1e-3
 """How far weights are moved, of their largest magnitude."""
@@ -70,10 +71,10 @@ def lost_branch(original: onnx.ModelProto) -> Mutation:
     """
 
     def lose(model: onnx.ModelProto, region: Region) -> None:
-        node, mine = _node(model, region), _stored(model)
+        node, mine = _node(model, region), weights_of(model)
         for kept in (0, 1):
             fused = fuse(_with_one_operand(original, region, kept)).model
-            other, theirs = next(it for it in fused.graph.node if region.sink in it.output), _stored(fused)
+            other, theirs = next(it for it in fused.graph.node if region.sink in it.output), weights_of(fused)
             pairs = list(zip(node.input[1:], other.input[1:], strict=True))
             if all(mine[one].shape == theirs[two].shape for one, two in pairs):
                 for one, two in pairs:
@@ -91,10 +92,6 @@ def _with_one_operand(original: onnx.ModelProto, region: Region, kept: int) -> o
     add.op_type = "Identity"
     add.input[:] = [add.input[kept]]
     return less
-
-
-def _stored(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
 def _node(model: onnx.ModelProto, region: Region) -> onnx.NodeProto:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from repvgg_onnx import zoo
-from repvgg_onnx.zoo.blocks.parts import conv_bn
+from samples import zoo
+from samples.zoo.blocks.parts import conv_bn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "samples" / "benchmarks"))
 

@@ -1,6 +1,5 @@
 """The comparison with other tools: one that is absent, one that fails, one that lies, and one that does nothing."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -11,8 +10,9 @@ import onnx
 import pytest
 
 from tests.models import repvgg_block
+from tests.programs import SAMPLES, loaded
 
-BENCHMARKS = Path(__file__).parents[2] / "samples" / "benchmarks"
+BENCHMARKS = SAMPLES / "benchmarks"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(BENCHMARKS.parents[1])}
 
 COPY = "import shutil, sys; shutil.copyfile(*sys.argv[1:])"
@@ -33,21 +33,10 @@ time.sleep(0.3)
 BREAK = "import sys; open(sys.argv[2], 'wb').write(open(sys.argv[1], 'rb').read().replace(b'Relu', b'Rule'))"
 
 
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def peers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
-    return load("peers", monkeypatch)
+    return loaded(BENCHMARKS / "peers.py", monkeypatch)
 
 
 @pytest.fixture
@@ -132,7 +121,7 @@ def test_the_command_writes_its_table(
 
 
 def test_a_command_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    processes = load("processes", monkeypatch)
+    processes = loaded(BENCHMARKS / "processes.py", monkeypatch)
     done = processes.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.2)
 
     assert done.code == -9
@@ -140,7 +129,7 @@ def test_a_command_that_takes_too_long_is_killed(monkeypatch: pytest.MonkeyPatch
 
 
 def test_memory_in_a_file_is_resident_and_not_anonymous(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    processes = load("processes", monkeypatch)
+    processes = loaded(BENCHMARKS / "processes.py", monkeypatch)
     (tmp_path / "large").write_bytes(bytes(64 * 2**20))
     done = processes.run([sys.executable, "-c", MAP, tmp_path / "large"])
 
@@ -149,7 +138,7 @@ def test_memory_in_a_file_is_resident_and_not_anonymous(monkeypatch: pytest.Monk
 
 
 def test_a_row_of_the_tool_is_medians_over_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    tool_speed = load("tool_speed", monkeypatch)
+    tool_speed = loaded(BENCHMARKS / "tool_speed.py", monkeypatch)
     runs = [tool_speed.Run(0, wall, 2 * wall, 10**6, 5 * 10**5, "") for wall in (1.0, 9.0, 2.0)]
 
     assert tool_speed.cells("net", 2 * 10**6, runs) == ["net", "2.0", "2.00", "4.00", "2000.0", "1", "0.50", "0.25"]

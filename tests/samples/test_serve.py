@@ -1,6 +1,5 @@
 """The server and its client, on loopback: what they agree on, and what the server refuses."""
 
-import importlib.util
 import io
 import json
 import os
@@ -22,6 +21,7 @@ import pytest
 from repvgg_onnx import fuse, save_model
 from tests.cli.models import BLOCK, filled, perturbed
 from tests.processes import interruptible
+from tests.programs import loaded
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SERVE, CLIENT = SAMPLES / "serve" / "serve.py", SAMPLES / "serve" / "client.py"
@@ -181,12 +181,7 @@ def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
 
 
 def test_numbers_that_the_models_integers_cannot_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("serve", SERVE)
-    assert spec is not None
-    assert spec.loader is not None
-    serve = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "serve", serve)  # its dataclass looks itself up there
-    spec.loader.exec_module(serve)
+    serve = loaded(SERVE, monkeypatch)
     pixels = serve.Spec("x", "int8", (None,))
 
     assert pixels.check(np.array([1, -2])).dtype == np.int8

@@ -1,6 +1,5 @@
 """``build.py`` without TensorRT, and its calls recorded by a stand-in for it."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,18 +11,14 @@ import onnx
 import pytest
 
 from tests.cli.models import BLOCK, filled
+from tests.programs import SAMPLES, loaded
 
-BUILD = Path(__file__).parents[2] / "samples" / "tensorrt" / "build.py"
+BUILD = SAMPLES / "tensorrt" / "build.py"
 
 
 @pytest.fixture
-def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tensorrt_build", BUILD)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def build(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return loaded(BUILD, monkeypatch, "tensorrt_build")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from repvgg_onnx.serving import repository as module
 from repvgg_onnx.serving.messages import parse_config
 from repvgg_onnx.serving.repository import add_version, require_name
 from repvgg_onnx.serving.triton import TritonOptions, build_config
+from tests.folders import full
 
 from .models import conv, saved_with_side_file
 
@@ -117,9 +118,6 @@ def test_a_version_may_replace_itself(opened, repository):
 
 
 def test_a_failure_while_the_model_is_written_leaves_nothing(opened, repository, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
     monkeypatch.setattr(module.shutil, "copyfileobj", full)
 
     with pytest.raises(ModelError, match="cannot be written: No space left on device"):

@@ -1,14 +1,13 @@
 """The baselines have the published sizes, both forms of them compute the same, and exported they fuse."""
 
-from collections import Counter
 from typing import Any
 
-import onnx
 import pytest
 
 from repvgg_onnx import fuse, verify
-from repvgg_onnx.zoo import architecture, deploy, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BASELINES
+from samples.zoo import BASELINES, deploy, export, perturb_statistics
+from tests.models import count
+from tests.zoo.meta import on_meta
 
 torch = pytest.importorskip("torch")
 
@@ -31,29 +30,19 @@ BRANCHES = {  # Conv, BatchNormalization, Add of RepVGG-B0: 28 blocks, 23 of whi
 }
 
 
-def on_meta(name: str, *, deployed: bool) -> Any:
-    """The network without memory for its weights."""
-    with torch.device("meta"):
-        return architecture(name).build(deployed=deployed)
-
-
 def narrow_resnet(block: str) -> Any:
-    from repvgg_onnx.zoo.baselines.resnet import ResNet
+    from samples.zoo.baselines.resnet import ResNet
 
     torch.manual_seed(1)
     return perturb_statistics(ResNet((1, 2, 1, 1), block, num_classes=6), 2).eval()
 
 
 def narrow_pspnet(*, dilated_layers: int | None) -> Any:
-    from repvgg_onnx.zoo.baselines.pspnet import PSPHead, backbone
+    from samples.zoo.baselines.pspnet import PSPHead, backbone
 
     torch.manual_seed(1)
     features = backbone((1, 1, 1, 4, 1), (4, 6, 8, 8, 12), groups=2, dilated_layers=dilated_layers)
     return perturb_statistics(torch.nn.Sequential(features, PSPHead(12, 6, num_classes=5)), 2).eval()
-
-
-def convolutions(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -84,8 +73,8 @@ def test_a_residual_network_fuses_to_what_it_deploys_to(block: str) -> None:
     deployed = export(deploy(module).float(), shape=(2, 3, 44, 52))
     assert verify(original, fused, seeds=(0,)).passed
     assert verify(original, deployed, seeds=(0,)).passed
-    assert convolutions(fused) == convolutions(deployed)
-    assert convolutions(fused)["BatchNormalization"] == 0
+    assert count(fused) == count(deployed)
+    assert count(fused)["BatchNormalization"] == 0
 
 
 @pytest.mark.parametrize("dilated_layers", [None, 3])
@@ -93,7 +82,7 @@ def test_dilated_branches_fuse(dilated_layers: int | None) -> None:
     original = export(narrow_pspnet(dilated_layers=dilated_layers), shape=(1, 3, 48, 96), fold=False)
     fused = fuse(original).model
     assert verify(original, fused, seeds=(0,)).passed
-    counts = convolutions(fused)
+    counts = count(fused)
     assert (counts["Conv"], counts["BatchNormalization"], counts["Add"]) == (8 + 4 + 2, 0, 0)
 
 
@@ -133,6 +122,6 @@ def test_a_block_without_a_branch_deploys_and_fuses(identity: bool, pointwise: b
     original = export(module, shape=(1, 4, 10, 14), fold=False)
     deployed = export(deploy(module).float(), shape=(1, 4, 10, 14))
     fused = fuse(original).model
-    assert convolutions(fused) == {"Conv": 2, "Relu": 2} == convolutions(deployed)
+    assert count(fused) == {"Conv": 2, "Relu": 2} == count(deployed)
     assert verify(deployed, fused, seeds=(0,)).passed
     assert verify(original, fused, seeds=(0,)).passed

@@ -9,14 +9,13 @@ import numpy as np
 import onnx
 import pytest
 
-from repvgg_onnx.zoo import architecture, build, deploy, export, perturb_statistics
-from repvgg_onnx.zoo.catalog import BLOCKS
+from samples.zoo import BLOCKS, architecture, build, deploy, export, perturb_statistics
 from tests.oracle import error, run
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from repvgg_onnx.zoo.folding import Foldable  # noqa: E402
+from samples.zoo.folding import Foldable  # noqa: E402
 
 # The nodes with weights of the training-time form, every normalization kept, and of the deployed form.
 NODES = {

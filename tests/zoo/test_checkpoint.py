@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.zoo import build, deploy, perturb_statistics
+from repvgg_onnx.zoo import build
+from samples.zoo import deploy, perturb_statistics
 
 torch = pytest.importorskip("torch")
 

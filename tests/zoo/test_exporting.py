@@ -1,7 +1,6 @@
 """Exports hold the nodes that real exports hold, compute what torch computes, and say nothing."""
 
 import logging
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,9 @@ import onnxruntime
 import pytest
 
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.zoo import build, export, perturb_statistics
+from repvgg_onnx.zoo import build, export
+from samples.zoo import perturb_statistics
+from tests.models import count
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -35,10 +36,6 @@ def narrow(*, squeeze_excite: bool = False) -> Any:
     torch.manual_seed(4)
     module = RepVGG((2,), (16, 16), (2, 1), groups=2, num_classes=6, squeeze_excite=squeeze_excite)
     return perturb_statistics(module, 4).eval()
-
-
-def count(model: onnx.ModelProto) -> Counter[str]:
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:

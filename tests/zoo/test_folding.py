@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from repvgg_onnx.zoo import build, deploy
+from samples.zoo import build, deploy
 
 torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from repvgg_onnx.zoo.folding import Foldable, fold_into  # noqa: E402
+from samples.zoo.folding import Foldable, fold_into  # noqa: E402
 
 LAYERS = {
     "linear": (nn.Linear, (5, 3), {}),

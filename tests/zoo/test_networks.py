@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from repvgg_onnx.zoo import architecture, build, deploy, perturb_statistics
+from repvgg_onnx.zoo import architecture, build
+from samples.zoo import deploy, perturb_statistics
+from tests.zoo.meta import on_meta
 
 torch = pytest.importorskip("torch")
 
@@ -35,12 +37,6 @@ PARAMETERS_M = {
     "repvgg-b1g2": 41.36, "repvgg-b1": 51.82, "repvgg-b2g4": 55.77, "repvgg-b2": 80.31, "repvgg-b3g4": 75.62,
     "repvgg-b3": 110.96,
 }  # fmt: skip
-
-
-def on_meta(name: str, *, deployed: bool) -> Any:
-    """The network without memory for its weights."""
-    with torch.device("meta"):
-        return architecture(name).build(deployed=deployed)
 
 
 def blocks_of(module: Any) -> list[Any]:

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_STATUS = Path("/proc/self/status")
-_FORGET = Path("/proc/self/clear_refs"), "5"  # what is written there makes the peak what is resident now
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,16 @@ class Footprint:
         return self.peak_bytes - self.base_bytes
 
 
-def forget_peak() -> None:
-    """On Linux the peak of this process becomes what it holds now; elsewhere nothing happens."""
-    path, word = _FORGET
+def forget_peak(clear_refs: Path = CLEAR_REFS) -> None:
+    """On Linux the peak of this process becomes what it holds now; elsewhere nothing happens.
+
+    Source: proc_pid_clear_refs(5).
+    """
     with suppress(OSError):
-        path.write_text(word)
+        clear_refs.write_text("5")
 
 
-def peak_resident_bytes() -> int | None:
+def peak_resident_bytes(status: Path = STATUS) -> int | None:
     """Most bytes that were resident in this process; None where the system does not tell.
 
     On Linux the figure is that of the program itself: ``ru_maxrss`` would also count the process that started it.
@@ -43,7 +45,7 @@ def peak_resident_bytes() -> int | None:
     Source: proc_pid_status(5), VmHWM; getrusage(2), which hands ru_maxrss down through execve.
     """
     with suppress(OSError):
-        if found := re.search(r"^VmHWM:\s*(\d+) kB$", _STATUS.read_text(encoding="ascii"), re.MULTILINE):
+        if found := re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(encoding="ascii"), re.MULTILINE):
             return int(found[1]) * 1024
     try:
         import resource

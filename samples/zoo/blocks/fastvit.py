@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.blocks.mobileone import branches
-from repvgg_onnx.zoo.blocks.parts import Gain, Residual, Sum, as_conv, conv, conv_bn, foldable_conv_bn, trained
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.blocks.mobileone import branches
+from samples.zoo.blocks.parts import Gain, Residual, Sum, as_conv, conv, conv_bn, foldable_conv_bn, trained
+from samples.zoo.folding import Foldable
 
 
 class _RepMixer(nn.Module):

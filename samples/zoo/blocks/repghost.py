@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import Residual, Sum, as_conv, conv_bn, foldable_conv_bn, with_activation
+from samples.zoo.blocks.parts import Residual, Sum, as_conv, conv_bn, foldable_conv_bn, with_activation
 
 
 def _module(c_in: int, c_out: int, *, relu: bool) -> nn.Sequential:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import Residual, Sum, as_conv, conv, conv_bn, foldable_conv_bn, with_activation
 from repvgg_onnx.zoo.repvgg import RepVGGBlock
+from samples.zoo.blocks.parts import Residual, Sum, as_conv, conv, conv_bn, foldable_conv_bn, with_activation
 
 Block = Callable[[int, int, int], nn.Module]
 """Makes a block without the final Relu: c_in, c_out, stride."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from repvgg_onnx.zoo.baselines.pspnet import FAST, PSPHead, backbone
+from samples.zoo.baselines.pspnet import FAST, PSPHead, backbone
 
 _DEPTHS, _WIDTHS = (1, 1, 2, 6, 1), (8, 8, 12, 16, 24)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.blocks.parts import Gain, Residual, Size, Sum, as_conv, conv, conv_bn, foldable_conv_bn
+from samples.zoo.blocks.parts import Gain, Residual, Size, Sum, as_conv, conv, conv_bn, foldable_conv_bn
 
 
 class _SplitConcat(nn.Module):

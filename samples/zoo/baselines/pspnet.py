@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repvgg_onnx.zoo.baselines.parts import conv_norm
 from repvgg_onnx.zoo.repvgg import RepVGGBlock, groups_of, widths_of
+from samples.zoo.baselines.parts import conv_norm
 
 FAST = 5
 """How many layers the form "-fast" dilates."""

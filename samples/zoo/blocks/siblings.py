@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import Concat, as_conv, conv_bn, foldable_conv_bn
+from samples.zoo.blocks.parts import Concat, as_conv, conv_bn, foldable_conv_bn
 
 
 def mixed() -> nn.Sequential:

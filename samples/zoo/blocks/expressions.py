@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repvgg_onnx.zoo.blocks.parts import as_conv, trained
-from repvgg_onnx.zoo.blocks.variants import three_blocks
+from samples.zoo.blocks.parts import as_conv, trained
+from samples.zoo.blocks.variants import three_blocks
 
 
 class _ExpressedConv(nn.Module):

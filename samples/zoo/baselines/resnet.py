@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repvgg_onnx.zoo.baselines.parts import conv_norm
+from samples.zoo.baselines.parts import conv_norm
 
 Body = Callable[[int, int, int], tuple[nn.Module, int]]
 """Makes the layers beside a shortcut: c_in, width, stride → layers without the last Relu, c_out."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.blocks.parts import as_conv, conv_bn, with_activation
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.blocks.parts import as_conv, conv_bn, with_activation
+from samples.zoo.folding import Foldable
 
 
 class _Branches(nn.Module):

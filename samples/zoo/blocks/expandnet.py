@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import as_conv, conv
-from repvgg_onnx.zoo.blocks.variants import three_blocks
+from samples.zoo.blocks.parts import as_conv, conv
+from samples.zoo.blocks.variants import three_blocks
 
 RATE = 4
 """Channels inside a chain for each channel outside."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.blocks.parts import Residual, Sum, as_conv, as_linear, conv, conv_bn, foldable_conv_bn
 from repvgg_onnx.zoo.repvgg import SEBlock
+from samples.zoo.blocks.parts import Residual, Sum, as_conv, as_linear, conv, conv_bn, foldable_conv_bn
 
 
 def _mixer(channels: int) -> nn.Module:

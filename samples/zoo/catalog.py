@@ -1,69 +1,48 @@
-"""The entries of the zoo, by family.
+"""The baselines and the networks of a few blocks, by family.
 
-A new family of networks is a module with a factory ``f(*, deployed, num_classes, **options) -> torch.nn.Module`` and
-its entries in ``NETWORKS``. A training-time module that has another deployed form gives it by a method
-``deployed_form()`` (see ``repvgg_onnx.zoo.deploying.deploy``). A new block is a function of a module of
-``repvgg_onnx.zoo.blocks`` and a row in the table of its family.
+A new block is a function of a module of ``samples.zoo.blocks`` and a row in the table of its family. A training-time
+module that has another deployed form gives it by a method ``deployed_form()`` (see ``samples.zoo.deploy``).
 """
 
-from dataclasses import replace
+from __future__ import annotations
 
-from repvgg_onnx.zoo.architecture import Architecture, BlockNetwork
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from repvgg_onnx.zoo import Architecture, architecture
+from samples.zoo.deploying import deploy
+
+if TYPE_CHECKING:
+    import torch
 
 Shape = tuple[int, ...]
 
-
-def _repvgg(
-    label: str, num_blocks: tuple[int, ...], a: float, b: float, *, groups: int = 1, squeeze_excite: bool = False
-) -> Architecture:
-    """One row of tables 2 and 3 of the RepVGG paper: blocks per stage, width multipliers ``a`` and ``b``."""
-    grouped = f", {groups} groups in every other block" if groups > 1 else ""
-    excited = ", squeeze-and-excite" if squeeze_excite else ""
-    return Architecture(
-        name=f"repvgg-{label.lower()}",
-        summary=f"RepVGG-{label}: {1 + sum(num_blocks)} blocks, width multipliers {a:g} and {b:g}{grouped}{excited}",
-        factory="repvgg_onnx.zoo.repvgg:repvgg",
-        options={
-            "num_blocks": num_blocks,
-            "width_multipliers": (a, b),
-            "groups": groups,
-            "squeeze_excite": squeeze_excite,
-        },
-    )
+_B0 = architecture("repvgg-b0")
 
 
-_A, _B, _D = (2, 4, 14, 1), (4, 6, 16, 1), (8, 14, 24, 1)
+@dataclass(frozen=True)
+class BlockNetwork(Architecture):
+    """A few blocks of one kind in narrow surroundings, for tests and demonstrations.
 
-NETWORKS = (
-    _repvgg("A0", _A, 0.75, 2.5),
-    _repvgg("A1", _A, 1, 2.5),
-    _repvgg("A2", _A, 1.5, 2.75),
-    _repvgg("B0", _B, 1, 2.5),
-    _repvgg("B1", _B, 2, 4),
-    _repvgg("B1g2", _B, 2, 4, groups=2),
-    _repvgg("B1g4", _B, 2, 4, groups=4),
-    _repvgg("B2", _B, 2.5, 5),
-    _repvgg("B2g2", _B, 2.5, 5, groups=2),
-    _repvgg("B2g4", _B, 2.5, 5, groups=4),
-    _repvgg("B3", _B, 3, 5),
-    _repvgg("B3g2", _B, 3, 5, groups=2),
-    _repvgg("B3g4", _B, 3, 5, groups=4),
-    _repvgg("D2se", _D, 2.5, 5, squeeze_excite=True),
-)
-"""Whole networks, with a classifier."""
+    The factory takes ``options`` only: such a network has no classifier whose width could be chosen, and its deployed
+    form is computed from its training-time form, so that of one random state both compute the same.
+    """
+
+    def build(self, *, deployed: bool = False, num_classes: int | None = None) -> torch.nn.Module:
+        """As of ``Architecture``; ``num_classes`` has no effect."""
+        network = self.imported_factory()(**self.options)
+        return deploy(network).float().train() if deployed else network
 
 
 def _resnet(name: str, num_blocks: tuple[int, ...], block: str, summary: str) -> Architecture:
     options = {"num_blocks": num_blocks, "block": block}
-    return Architecture(name, summary, "repvgg_onnx.zoo.baselines.resnet:resnet", options)
+    return Architecture(name, summary, "samples.zoo.baselines.resnet:resnet", options)
 
 
 def _b0_without(name: str, summary: str, *, identity: bool, pointwise: bool) -> Architecture:
     """A row of table 6 of the paper."""
-    full = _repvgg("B0", _B, 1, 2.5)
-    return replace(
-        full, name=name, summary=summary, options={**full.options, "identity": identity, "pointwise": pointwise}
-    )
+    options = {**_B0.options, "identity": identity, "pointwise": pointwise}
+    return replace(_B0, name=name, summary=summary, options=options)
 
 
 def _pspnet(label: str, a: float, b: float, *, groups: int, fast: bool) -> Architecture:
@@ -71,8 +50,13 @@ def _pspnet(label: str, a: float, b: float, *, groups: int, fast: bool) -> Archi
     return Architecture(
         name=f"pspnet-repvgg-{label.lower()}{'-fast' if fast else ''}",
         summary=f"PSPNet on RepVGG-{label}, {'the last five layers' if fast else 'the last two stages'} dilated",
-        factory="repvgg_onnx.zoo.baselines.pspnet:pspnet",
-        options={"num_blocks": _B, "width_multipliers": (a, b), "groups": groups, "fast": fast},
+        factory="samples.zoo.baselines.pspnet:pspnet",
+        options={
+            "num_blocks": architecture("repvgg-b0").options["num_blocks"],
+            "width_multipliers": (a, b),
+            "groups": groups,
+            "fast": fast,
+        },
         input_shape=(1, 3, 240, 240),
         num_classes=19,  # those of Cityscapes
     )
@@ -89,7 +73,7 @@ BASELINES = (
     _resnet("resnet-152", (3, 8, 36, 3), "bottleneck", "ResNet-152, stride 2 in the first 1×1 of a block"),
     _resnet("resnext-50", (3, 4, 6, 3), "aggregated", "ResNeXt-50 (32×4d)"),
     _resnet("resnext-101", (3, 4, 23, 3), "aggregated", "ResNeXt-101 (32×4d)"),
-    Architecture("vgg-16", "VGG-16, with three fully connected layers", "repvgg_onnx.zoo.baselines.vgg:vgg16"),
+    Architecture("vgg-16", "VGG-16, with three fully connected layers", "samples.zoo.baselines.vgg:vgg16"),
     _pspnet("B1g2", 2, 4, groups=2, fast=False),
     _pspnet("B1g2", 2, 4, groups=2, fast=True),
     _pspnet("B2", 2.5, 5, groups=1, fast=False),
@@ -99,7 +83,7 @@ BASELINES = (
 
 _IMAGE: Shape = (1, 3, 20, 28)
 
-# name, module and function of repvgg_onnx.zoo.blocks, input shape, summary
+# name, module and function of samples.zoo.blocks, input shape, summary
 _REPVGG_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
     ("repvgg-strided-block", "variants:strided", (1, 3, 21, 28), "RepVGG blocks of stride 2 on odd and even sizes"),
     ("repvgg-dilated-block", "variants:dilated", _IMAGE, "RepVGG blocks with dilated 3×3 branches"),
@@ -162,7 +146,7 @@ _DENSE_BLOCKS: tuple[tuple[str, str, Shape, str], ...] = (
 )
 
 BLOCKS = tuple(
-    BlockNetwork(name, summary, f"repvgg_onnx.zoo.blocks.{factory}", input_shape=shape)
+    BlockNetwork(name, summary, f"samples.zoo.blocks.{factory}", input_shape=shape)
     for family in (_REPVGG_BLOCKS, _EXPRESSION_BLOCKS, _MOBILE_BLOCKS, _CONVOLUTION_BLOCKS, _DENSE_BLOCKS)
     for name, factory, shape, summary in family
 )

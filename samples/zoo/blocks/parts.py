@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.folding import Foldable
 
 Size = int | tuple[int, ...]
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.blocks.parts import (
+from repvgg_onnx.zoo.repvgg import SEBlock
+from samples.zoo.blocks.parts import (
     Gain,
     Offset,
     Permute,
@@ -23,8 +24,7 @@ from repvgg_onnx.zoo.blocks.parts import (
     foldable_conv_bn,
     trained,
 )
-from repvgg_onnx.zoo.folding import Foldable, fold_into
-from repvgg_onnx.zoo.repvgg import SEBlock
+from samples.zoo.folding import Foldable, fold_into
 
 
 def _pre_normalized(c_in: int, c_out: int) -> Foldable:

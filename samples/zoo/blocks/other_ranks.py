@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import Size, Sum, as_conv, conv, conv_bn, with_activation
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.blocks.parts import Size, Sum, as_conv, conv, conv_bn, with_activation
+from samples.zoo.folding import Foldable
 
 _NORMS = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}
 

@@ -6,8 +6,8 @@ from functools import partial
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import Gain, Sum, foldable_conv_bn
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.blocks.parts import Gain, Sum, foldable_conv_bn
+from samples.zoo.folding import Foldable
 
 
 def transposed() -> nn.Sequential:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from repvgg_onnx.zoo.blocks.parts import (
+from samples.zoo.blocks.parts import (
     Concat,
     Gain,
     Offset,
@@ -22,7 +22,7 @@ from repvgg_onnx.zoo.blocks.parts import (
     foldable_conv_bn,
     with_activation,
 )
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.folding import Foldable
 
 
 def _rep_conv(c_in: int, c_out: int, *, stride: int = 1, identity: bool, from_zero: bool = False) -> Foldable:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from repvgg_onnx.zoo.blocks.parts import (
+from samples.zoo.blocks.parts import (
     Gain,
     Offset,
     Permute,
@@ -24,7 +24,7 @@ from repvgg_onnx.zoo.blocks.parts import (
     foldable_conv_bn,
     trained,
 )
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.folding import Foldable
 
 
 def _linear_bn(c_in: int, c_out: int) -> nn.Sequential:

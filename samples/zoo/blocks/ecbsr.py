@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repvgg_onnx.zoo.blocks.parts import Sum, as_conv, conv, trained
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.blocks.parts import Sum, as_conv, conv, trained
+from samples.zoo.folding import Foldable
 
 SCALE = 2
 """Pixels of the output for each pixel of the input, on each axis."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repvgg_onnx.zoo.blocks.parts import Sum, as_conv, conv, conv_bn, trained, with_activation
-from repvgg_onnx.zoo.folding import Foldable
+from samples.zoo.blocks.parts import Sum, as_conv, conv, conv_bn, trained, with_activation
+from samples.zoo.folding import Foldable
 
 
 class _IdentityBased(nn.Module):

@@ -1,0 +1,1 @@
+"""Programs that use repvgg_onnx; a package only so that they find ``samples.zoo`` when run from a checkout."""
