@@ -87,7 +87,7 @@ def refusal_lines(report: FuseReport, *, every: bool) -> Iterator[RenderableType
         report: what has them.
         every: list those too for which nothing can be done, which are only counted otherwise.
     """
-    listed = [refusal for refusal in report.refusals if every or refusal.code not in report.settled]
+    listed = [refusal for refusal in report.refusals if every or refusal.long_form.actionable]
     if listed:
         rows = [_refusal_row(group) for group in group_refusals(listed)]
         yield from section("Not folded", grid(rows if every else shortened(rows, "reason", see="--all")))

@@ -9,17 +9,20 @@ import os
 import re
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
 
 from repvgg_onnx import tuning
 from repvgg_onnx.cli import doctoring
+from repvgg_onnx.report.schema import schema
 from tests.cli.models import BLOCK, HEADER, filled, perturbed
 from tests.cli.test_doctor import broken, diagnosis
 from tests.models import build
 from tests.test_autotune import FASTER, SLOWER, Races, twice
 
+RULES = jsonschema.Draft202012Validator(schema())
 GOLDEN = Path(__file__).parent / "golden"
 VARIES = {
     *("tool_version", "onnxruntime", "python", "platform", "cpu", "cores", "governor", "load"),
@@ -58,6 +61,7 @@ def agrees(run, tmp_path):
 
     def agrees(name, *arguments):
         out = run(*arguments, "--json").out
+        RULES.validate(json.loads(out))
         text = json.dumps(steady(json.loads(out), tmp_path), indent=1, ensure_ascii=False) + "\n"
         path = GOLDEN / f"{name}.json"
         if os.environ.get("REPVGG_ONNX_GOLDEN") == "write":

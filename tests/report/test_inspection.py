@@ -1,11 +1,14 @@
 import pytest
 
+from repvgg_onnx.fusion.codes import CODES, Code
 from repvgg_onnx.report.explanation import explanation, overview
 from repvgg_onnx.report.groups import group_advice
 from repvgg_onnx.report.model import Verdict
 from repvgg_onnx.report.terminal import fuse_report, inspect_report
 from tests.report.test_terminal import rendered, squeezed
 from tests.report.values import refusal, region, report
+
+REASONS = list(CODES)[:20]
 
 
 def inspected(**changes):
@@ -32,7 +35,8 @@ def test_the_whole_inspection_reads_well():
         "strides-differ: add_0",
         "",
         "What to do",
-        "strides-differ: Nothing has to be done.",
+        "strides-differ: Nothing has to be done: the node stays as it is, and what is",
+        "around it is folded as far as possible.",
         "",
         "before after",
         "Add 39 0",
@@ -57,7 +61,7 @@ def test_every_region_and_refusal_by_itself():
 
 def many():
     kinds = tuple(region(i, (f"{i}x{i} Conv",), (i, i)) for i in range(1, 40))
-    return inspected(regions=kinds, refusals=tuple(refusal(i, f"reason-{i % 20}") for i in range(200)))
+    return inspected(regions=kinds, refusals=tuple(refusal(i, REASONS[i % 20]) for i in range(200)))
 
 
 @pytest.mark.parametrize("every", [False, True])
@@ -70,9 +74,9 @@ def test_kinds_are_cut_and_codes_are_not():
     brief, whole = (rendered(inspect_report(many(), every=every)) for every in (False, True))
 
     assert "and 29 kinds more, see --all" in brief
-    assert all(f"reason-{i}: " in brief for i in range(20))
+    assert all(f"{code}: " in brief for code in REASONS)
     assert "more" not in whole
-    assert all(f"reason-{i % 20}: add_{i}" in squeezed(whole) for i in range(200))
+    assert all(f"{REASONS[i % 20]}: add_{i}" in squeezed(whole) for i in range(200))
 
 
 def test_long_names_are_cut_where_they_are_many_and_whole_where_they_are_one():
@@ -90,8 +94,10 @@ def test_codes_of_one_advice_are_gathered():
     advice = {"a": "Export again.", "b": "Nothing.", "c": "Export again."}
 
     assert group_advice(advice) == {"Export again.": ("a", "c"), "Nothing.": ("b",)}
-    lines = squeezed(rendered(inspect_report(inspected(advice=advice), every=False)))
-    assert lines[lines.index("What to do") + 1 :][:2] == ["a, c: Export again.", "b: Nothing."]
+    codes = ("not-finite", "sizes-unknown", "overflow", "type", "shared")
+    lines = rendered(inspect_report(inspected(refusals=tuple(map(refusal, range(5), codes))), every=False), 200)
+    found = squeezed(lines)[squeezed(lines).index("What to do") + 1 :][:4]
+    assert [line.split(": ")[0] for line in found] == ["not-finite", "sizes-unknown", "overflow", "type, shared"]
 
 
 def test_what_was_assumed_is_said_to_be_the_baseline_where_something_was_compared():
@@ -104,12 +110,12 @@ def test_what_was_assumed_is_said_to_be_the_baseline_where_something_was_compare
 
 
 def test_a_code_is_explained():
-    assert rendered(explanation("type", "It works on integers.", "Nothing.")) == (
+    assert rendered(explanation("type", Code("It works on integers.", "Nothing."))) == (
         "type\n\nIt works on integers.\n\nWhat to do\n  Nothing.\n"
     )
 
 
 def test_the_overview_has_one_line_a_code_whatever_the_width():
-    lines = rendered(overview({"type": "x" * 200, "not-affine": "It multiplies."}), 40).splitlines()
+    lines = rendered(overview({"type": Code("x" * 200, ""), "not-affine": Code("It multiplies.", "")}), 40).splitlines()
 
     assert [line.rstrip() for line in lines] == ["type        " + "x" * 27 + "…", "not-affine  It multiplies."]
