@@ -175,22 +175,13 @@ class JudgementEntry(Entry, frozen=True, kw_only=True):
 
 
 class DecisionsEntry(Entry, frozen=True, kw_only=True):
-    """What was decided about doubtful folds.
-
-    Attributes:
-        keep_input: whether nothing is folded at all.
-    """
+    """What was decided about doubtful folds."""
 
     shows: ClassVar = Tuned
     outcome: TuningOutcome
     keep_input: bool
     races: tuple[RaceEntry, ...]
     judgements: tuple[JudgementEntry, ...] = field(name="regions")
-
-    @classmethod
-    def of(cls, result: Tuned, **given: Any) -> "Self":
-        """Of the decisions only that to fold nothing, since the others follow from the judgements."""
-        return super().of(result, keep_input=result.decisions.keep_all, **given)
 
 
 class FindingEntry(Entry, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from repvgg_onnx.census import Census, Profile
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
-from repvgg_onnx.fusion.decisions import Decisions
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.report.topology import Operation
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
@@ -78,21 +77,24 @@ class Tuned:
     """What was decided about doubtful folds, and what was measured for it: a tuning without its models.
 
     Attributes:
-        decisions: what was decided.
         judgements: what was in doubt, in the order of the decisions.
         races: the whole model compared with the input: as tuned, then, if that was slower, with nothing doubtful.
         outcome: what became of the whole.
+        keep_input: whether nothing is folded at all.
+        decided: whether anything was decided about a fold.
     """
 
-    decisions: Decisions
     judgements: tuple[Judgement, ...]
     races: tuple[Latency, ...]
     outcome: TuningOutcome
+    keep_input: bool
+    decided: bool
 
     @classmethod
     def of(cls, tuning: Tuning) -> "Tuned":
         """What a report says of a tuning."""
-        return cls(tuning.decisions, tuning.judgements, tuning.races, tuning.outcome)
+        decisions = tuning.decisions
+        return cls(tuning.judgements, tuning.races, tuning.outcome, decisions.keep_all, bool(decisions.folds))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ _OUTCOMES = {
 def tuning_lines(tuning: Tuned) -> Iterator[Text]:
     """One line for each doubtful fold, alike ones as one, and what became of the whole."""
     if not tuning.judgements:
-        yield dim("no fold is doubtful" if not tuning.decisions.folds else "no decision was needed")
+        yield dim("no fold is doubtful" if not tuning.decided else "no decision was needed")
     for alike in gather(tuning.judgements, _line):
         text, style = _line(alike[0])
         yield Text(f"{len(alike):,} x {text}", style=style)
