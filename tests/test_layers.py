@@ -38,7 +38,7 @@ BELOW = {
     "report": {"errors", "extras", "fusion", "checks", "census", "pipeline", "tuning", "serving", "doctor"},
     "serving": {"errors", "extras", "shapes", "graph"},
     "zoo": {"errors", "extras", "pointers"},
-    "doctor": {"errors", "extras", "graph", "checks", "pipeline", "serving", "zoo"},
+    "doctor": {"errors", "graph", "checks", "pipeline", "serving", "zoo"},
     "cli": {
         "errors",
         "stages",
