@@ -21,8 +21,8 @@ class Header(msgspec.Struct, frozen=True):
     """What every document begins with.
 
     Attributes:
-        tool_version: version of repvgg-onnx.
         schema_version: version of this format.
+        tool_version: version of repvgg-onnx.
     """
 
     schema_version: Literal[1]
