@@ -1,7 +1,6 @@
 """What ``explain`` does: refusal codes in their long form."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from difflib import get_close_matches
 
 import click
@@ -26,14 +25,14 @@ def run_explain(code: str | None, output: Output) -> None:
     protect_models(output)
     chosen = CODES if code is None else {code: require_code(code)}
     report = _report(code, chosen)
-    show(output, report, codes_json(__version__, {name: asdict(entry) for name, entry in chosen.items()}))
+    show(output, report, codes_json(__version__, chosen))
 
 
 def _report(code: str | None, chosen: Mapping[str, Code]) -> RenderableType:
     """The one code that was asked for in full, or a line for each."""
     if code is None:
-        return overview({name: entry.meaning for name, entry in chosen.items()})
-    return explanation(code, chosen[code].meaning, chosen[code].advice)
+        return overview(chosen)
+    return explanation(code, chosen[code])
 
 
 def require_code(code: str) -> Code:

@@ -25,12 +25,11 @@ from repvgg_onnx.cli.sizes import on_sizes
 from repvgg_onnx.cli.tuning import require_decisions_file, save_decisions
 from repvgg_onnx.cli.writing import Draft, Drafts, target_of
 from repvgg_onnx.errors import LoadError, RunError
-from repvgg_onnx.fusion.codes import CODES
 from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.load import load_model, open_model
 from repvgg_onnx.pipeline import prepare
 from repvgg_onnx.report.machine import fuse_json, many_json
-from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
+from repvgg_onnx.report.model import FuseReport, Outcome, Tuned, Verdict
 from repvgg_onnx.report.remedy import remedy
 from repvgg_onnx.report.terminal import fuse_report, inspect_report
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
@@ -249,7 +248,6 @@ def _report(
 ) -> FuseReport:
     """Everything about a run, for the renderers."""
     after = candidate.after if written is None else replace(written.described, profile=candidate.after.profile)
-    codes = dict.fromkeys(refusal.code for refusal in candidate.refusals)
     return FuseReport(
         version=__version__,
         before=candidate.before,
@@ -264,9 +262,7 @@ def _report(
         remarks=candidate.remarks,
         region_parities=candidate.checked,
         rolled_back=candidate.failed,
-        tuning=candidate.tuning,
+        tuning=None if candidate.tuning is None else Tuned.of(candidate.tuning),
         overridable=candidate.overridable,
         sizes=candidate.sizes,
-        advice={code: CODES[code].advice for code in codes},
-        settled=frozenset(code for code in codes if not CODES[code].actionable),
     )

@@ -58,11 +58,7 @@ def failure(options: FuseOptions, report: FuseReport) -> str | None:
 
 def without_codes(report: FuseReport, codes: Collection[str]) -> FuseReport:
     """The report without the refusals of these codes, which the user wants to hear nothing of."""
-    return replace(
-        report,
-        refusals=tuple(refusal for refusal in report.refusals if refusal.code not in codes),
-        advice={code: advice for code, advice in report.advice.items() if code not in codes},
-    )
+    return replace(report, refusals=tuple(refusal for refusal in report.refusals if refusal.code not in codes))
 
 
 def _shortfall(report: FuseReport) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import onnx
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -40,7 +39,7 @@ from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_reques
 from repvgg_onnx.cli.turns import Turns, begin, working
 from repvgg_onnx.fleet import beside, run_all
 from repvgg_onnx.report.machine import many_json
-from repvgg_onnx.report.model import FuseReport, Outcome
+from repvgg_onnx.report.model import Outcome
 from repvgg_onnx.report.summary import check_report, summary
 
 Result = TypeVar("Result")
@@ -169,7 +168,7 @@ def work(request: Request, output: Output, *, debug: bool) -> Outcome:
         ):
             sentence = failure(request.options, made.report)
             exit_code = 0 if sentence is None else CheckFailedError.exit_code
-            outcome = Outcome(str(path), _small(made.report), exit_code, sentence)
+            outcome = Outcome(str(path), made.report, exit_code, sentence)
             # Reports are about all models and made at the end: one about this model alone shows whether they can be.
             made_reports(output.reports, many_json(__version__, [outcome]), (outcome,))
             rendered(summary((outcome,)), sys.stdout)
@@ -179,14 +178,6 @@ def work(request: Request, output: Output, *, debug: bool) -> Outcome:
             traceback.print_exception(error)
         return failed_outcome(path, error)
     return outcome
-
-
-def _small(report: FuseReport) -> FuseReport:
-    """The report without the models that it holds, so that it can be sent from process to process."""
-    if report.tuning is None:
-        return report
-    fusion = replace(report.tuning.fusion, model=onnx.ModelProto())
-    return replace(report, tuning=replace(report.tuning, fusion=fusion))
 
 
 def _require_folder_of_many(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -174,13 +174,6 @@ def _destination(text: str) -> Destination:
 
 def _run(document: str, subject: "Subject") -> "Run":
     from repvgg_onnx import __version__
-    from repvgg_onnx.report.run import Rule, Run
+    from repvgg_onnx.report.run import Run
 
-    rules = {name: Rule(*entry) for name, entry in _codes()}
-    return Run(__version__, shlex.join(command_line()), document, subject, rules)
-
-
-def _codes() -> Iterator[tuple[str, tuple[str, str, bool]]]:
-    from repvgg_onnx.fusion.codes import CODES
-
-    yield from ((name, (code.meaning, code.advice, code.actionable)) for name, code in CODES.items())
+    return Run(__version__, shlex.join(command_line()), document, subject)

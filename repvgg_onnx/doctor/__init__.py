@@ -3,7 +3,6 @@
 Nothing here imports numpy, onnx, onnxruntime or torch: ``trials`` does, in those processes.
 """
 
-from repvgg_onnx.doctor.examination import Diagnosis, Finding, State, examine
-from repvgg_onnx.doctor.parts import PARTS, Part
+from repvgg_onnx.doctor.examination import PARTS, Diagnosis, Finding, Part, State, examine
 
 __all__ = ["PARTS", "Diagnosis", "Finding", "Part", "State", "examine"]

@@ -3,10 +3,11 @@
 A trial returns where the part works, and raises where it does not.
 """
 
-import io
+import importlib
+import json
+import pkgutil
 
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.extras import import_extra
 
 _BLOCK = """<ir_version: 8, opset_import: ["" : 17]>
 block (float[1, 2, 5, 7] image) => (float[1, 2, 5, 7] out)
@@ -15,6 +16,25 @@ block (float[1, 2, 5, 7] image) => (float[1, 2, 5, 7] out)
     both = Add (point, image)
     out = Relu (both)
 }"""
+
+
+def main(trial: str, arguments: str) -> None:
+    """Run a trial and print what came of it as one line of JSON: a state, a sentence, and names.
+
+    Args:
+        trial: a function as ``module:name``; it may return a list of names.
+        arguments: what it takes, as JSON.
+    """
+    try:
+        answer = "works", "", pkgutil.resolve_name(trial)(*json.loads(arguments)) or []
+    except Exception as error:
+        root: BaseException = error
+        while root.__cause__ is not None:  # which ends in a package that is not installed, whatever was made of it
+            root = root.__cause__
+        missing = isinstance(root, ModuleNotFoundError)
+        sentence = str(root) if missing else " ".join(str(error).split()) or type(error).__name__
+        answer = "missing" if missing else "fails", sentence, []
+    print(json.dumps(answer), flush=True)
 
 
 def read_and_write() -> None:
@@ -48,27 +68,12 @@ def compare() -> None:
 def export() -> None:
     """A network of torch is built, and both exporters write it."""
     from repvgg_onnx.zoo import export
-
-    import_extra("torch", extra="export")
     from repvgg_onnx.zoo.repvgg import RepVGG
 
     network = RepVGG((1,), widths=(4, 6), strides=(2, 1), num_classes=3).eval()
     for exporter in ("torchscript", "dynamo"):
         model = export(network, shape=(1, 3, 10, 14), exporter=exporter)
         _require(bool(model.graph.node), f"the exporter {exporter} wrote an empty model")
-
-
-def report() -> None:
-    """A figure is drawn, a template filled in, and JUnit XML written."""
-    figure = import_extra("matplotlib.figure", extra="report").Figure()
-    figure.subplots().plot([1, 2, 4])
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg")
-    _require(b"</svg>" in drawn.getvalue(), "matplotlib drew nothing")
-    page = import_extra("jinja2", extra="report").Template("<p>{{ text }}</p>", autoescape=True)
-    _require(page.render(text="<") == "<p>&lt;</p>", "jinja2 filled in a template wrongly")
-    suites = import_extra("junitparser", extra="report").JUnitXml(name="suites")
-    _require(b'name="suites"' in suites.tostring(), "junitparser wrote something else")
 
 
 def triton() -> None:
@@ -79,47 +84,10 @@ def triton() -> None:
     _require(parse_config(config_text(config)) == config, "a configuration that was written and parsed has changed")
 
 
-def dask() -> None:
-    """A cluster inside this process, without a network, does some work."""
-    distributed = import_extra("distributed", extra="dask")
-    with (
-        distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        _require(client.get_executor().submit(abs, -1).result() == 1, "a worker of Dask's gave a wrong answer")
-
-
-def train() -> None:
-    """A gradient is computed, and a picture written and read."""
-    torch = import_extra("torch", extra="train")
-    image = import_extra("PIL.Image", extra="train")
-    weight = torch.ones(2, requires_grad=True)
-    weight.square().sum().backward()
-    _require(weight.grad.tolist() == [2.0, 2.0], "torch computed a wrong gradient")
-    written = io.BytesIO()
-    image.new("L", (5, 7), color=3).save(written, format="PNG")
-    _require(image.open(written).getpixel((4, 6)) == 3, "a picture that was written and read has changed")
-
-
-def serve() -> None:
-    """An application is made, and a server of it that does not listen."""
-    application = import_extra("fastapi", extra="serve").FastAPI()
-    server = import_extra("uvicorn", extra="serve").Server
-    configuration = import_extra("uvicorn", extra="serve").Config(application)
-    configuration.load()
-    _require(not server(configuration).started, "a server has started that was not asked to")
-
-
-def peers() -> None:
-    """Each of the other optimizers takes a model."""
-    import onnx
-
-    model = onnx.load_from_string(_block())
-    onnxoptimizer, onnxscript, onnxsim, onnxslim = (
-        import_extra(name, extra="bench") for name in ("onnxoptimizer", "onnxscript.optimizer", "onnxsim", "onnxslim")
-    )
-    for optimize in (onnxoptimizer.optimize, onnxscript.optimize, onnxsim.simplify, onnxslim.slim):
-        _require(optimize(model) is not None, f"{optimize.__module__} returned nothing")
+def load(*modules: str) -> None:
+    """Each module is imported, with what it has compiled."""
+    for module in modules:
+        importlib.import_module(module)
 
 
 def run_on(provider: str) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from repvgg_onnx.fusion.codes import CODES, Code
+
 PROVENANCE = "repvgg_onnx.members"
 """Key of the node metadata that lists the nodes which an emitted node stands for."""
 
@@ -19,6 +21,11 @@ class Refusal:
     code: str
     node: str
     sentence: str
+
+    @property
+    def long_form(self) -> Code:
+        """What the code means, and what a user can do."""
+        return CODES[self.code]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from repvgg_onnx.checks.parity import OutputParity
 from repvgg_onnx.checks.regions import RegionParity
+from repvgg_onnx.fusion.codes import Code
 from repvgg_onnx.report.findings import overridable_words, regions_found
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
@@ -51,30 +52,30 @@ class Case:
         return self.state in (State.FAILED, State.UNUSABLE)
 
 
-KINDS = {
-    "not-usable": ("The model cannot be used.", "Look at the sentence: it says what is wrong with the file."),
-    "foldable-region": (
+KINDS: dict[str, Code] = {
+    "not-usable": Code("The model cannot be used.", "Look at the sentence: it says what is wrong with the file."),
+    "foldable-region": Code(
         "Several nodes are one affine convolution, and the model is about to ship without being folded.",
         "Run repvgg-onnx fuse on the model, and ship what it writes.",
     ),
-    "outputs-differ": (
+    "outputs-differ": Code(
         "The two models do not compute the same outputs.",
         "Run repvgg-onnx verify --bisect to see where they begin to differ.",
     ),
-    "region-differs": (
+    "region-differs": Code(
         "A folded region does not compute what its nodes did, on the values that arrive there.",
         "Nothing has to be done: the region was left as it was. Please report it if its weights are ordinary.",
     ),
-    "too-slow": (
+    "too-slow": Code(
         "The fused model is surely slower than --min-speedup demands.",
         "Give --autotune, which keeps the faster form of every doubtful fold, or demand less.",
     ),
-    "unfit-for-target": (
+    "unfit-for-target": Code(
         "The server that the model is for would refuse it.",
         "Look at the findings: each says what to do about it.",
     ),
 }
-"""What each code means, and what to do about it."""
+"""The codes of checks, which are not those of refusals."""
 
 
 def cases(run: Run) -> tuple[Case, ...]:

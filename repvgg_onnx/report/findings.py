@@ -108,12 +108,11 @@ def refusal_details(report: FuseReport, *, every: bool) -> Iterator[RenderableTy
         single = [_single_refusal_row(refusal) for group in groups for refusal in group.refusals]
         yield from section("Not folded", grid(single if every else list(map(_refusal_row, groups))))
     yield from _left_out_lines(report, listed)
-    codes = {refusal.code for refusal in listed}
-    yield from _advice_lines({code: text for code, text in report.advice.items() if code in codes})
+    yield from _advice_lines({refusal.code: refusal.long_form.advice for refusal in listed})
 
 
 def _listed(report: FuseReport, *, every: bool) -> list[Refusal]:
-    return [refusal for refusal in report.refusals if every or refusal.code not in report.settled]
+    return [refusal for refusal in report.refusals if every or refusal.long_form.actionable]
 
 
 def _left_out_lines(report: FuseReport, listed: Sequence[Refusal]) -> Iterator[RenderableType]:

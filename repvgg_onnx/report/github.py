@@ -19,7 +19,7 @@ def annotations(run: Run) -> str:
     """A line for everything that failed or deserves a look, and a notice for each model that did not fail."""
     lines = [_case(case) for case in cases(run) if case.state in _LEVELS]
     for outcome in run.subject if isinstance(run.subject, tuple) else ():
-        lines += _remarks(outcome, run)
+        lines += _remarks(outcome)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -27,15 +27,14 @@ def _case(case: Case) -> str:
     return command(_LEVELS[case.state], case.model, case.name, case.sentence)
 
 
-def _remarks(outcome: Outcome, run: Run) -> Iterator[str]:
+def _remarks(outcome: Outcome) -> Iterator[str]:
     """What a user can do something about, and how a model that did not fail ended."""
     if outcome.report is None:
         return
     for group in group_refusals(outcome.report.refusals):
-        rule = run.rules.get(group.code)
-        if rule is not None and rule.actionable:
+        if group.long_form.actionable:
             where = f"{plural(len(group.nodes), 'node')} ({names(group.nodes)})"
-            text = f"{where} cannot be folded. {group.sentence}. {rule.advice}"
+            text = f"{where} cannot be folded. {group.sentence}. {group.long_form.advice}"
             yield command("warning", outcome.path, group.code, text)
     if outcome.error is None:
         yield command("notice", outcome.path, verdict_of(outcome), outcome_line(outcome))

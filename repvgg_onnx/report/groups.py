@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from repvgg_onnx.fusion.codes import Code
 from repvgg_onnx.fusion.results import Cost, Refusal, Region
 
 Item = TypeVar("Item")
@@ -56,6 +57,11 @@ class RefusalGroup:
     def sentence(self) -> str:
         """The sentence of the first one."""
         return self.refusals[0].sentence
+
+    @property
+    def long_form(self) -> Code:
+        """What the code means, and what a user can do."""
+        return self.refusals[0].long_form
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -1,47 +1,48 @@
-"""A report as JSON, for programs: versioned, keys in one order, units in the keys."""
+"""A report as JSON, for programs: every key of the documents, in order, units in the keys.
 
-import math
+Results whose fields are the keys stand here as they are; ``document`` says how the others are shown.
+"""
+
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-import numpy.typing as npt
+from msgspec import field
 
-from repvgg_onnx.census import Profile
-from repvgg_onnx.checks.agreement import Agreement
-from repvgg_onnx.checks.bisection import Bisection, TensorParity
-from repvgg_onnx.checks.inner import InnerParity
-from repvgg_onnx.checks.latency import Latencies, Latency, ModelLatency
-from repvgg_onnx.checks.parity import OutputParity, Parity
-from repvgg_onnx.checks.regions import RegionParity
-from repvgg_onnx.checks.statistics import Timing
-from repvgg_onnx.fusion.results import Region
-from repvgg_onnx.report.document import document, paired_json
+from repvgg_onnx.census import Layer, Profile
+from repvgg_onnx.checks.bisection import Bisection
+from repvgg_onnx.checks.parity import Parity
+from repvgg_onnx.fusion.codes import Code
+from repvgg_onnx.fusion.results import Member, Refusal, Region
+from repvgg_onnx.report.checked import (
+    BenchEntry,
+    BisectionEntry,
+    LatencyEntry,
+    ParityEntry,
+    RaceEntry,
+    RegionParityEntry,
+    VerifyEntry,
+)
+from repvgg_onnx.report.document import Entry, document
 from repvgg_onnx.report.latency import BenchReport
-from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Verdict
+from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Overridable, Tuned, Verdict
 from repvgg_onnx.report.remedy import command
-from repvgg_onnx.report.target import target_json
-from repvgg_onnx.report.tuning import tuning_json
+from repvgg_onnx.serving.findings import Finding, Severity
+from repvgg_onnx.serving.tensorrt import TensorRTCheck
+from repvgg_onnx.tuning import Judgement
+from repvgg_onnx.tuning import Outcome as TuningOutcome
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def fuse_json(report: FuseReport) -> str:
-    """The report of ``fuse`` or ``inspect``; numbers that are not finite are null."""
-    return document(report.version, _fusion(report))
+    """The report of ``fuse`` or ``inspect``."""
+    return document(report.version, FuseEntry.of(report))
 
 
 def many_json(version: str, outcomes: Sequence[Outcome]) -> str:
     """What became of several models, each with what ``fuse_json`` says of it."""
-    models = [
-        {
-            "path": outcome.path,
-            "exit_code": outcome.exit_code,
-            "error": outcome.error,
-            "report": outcome.report and _fusion(outcome.report),
-        }
-        for outcome in outcomes
-    ]
-    return document(version, {"models": models})
+    return document(version, ManyEntry(models=tuple(map(OutcomeEntry.of, outcomes))))
 
 
 def parity_json(
@@ -51,201 +52,224 @@ def parity_json(
     sizes: Mapping[str, Sequence[int]] | None = None,
 ) -> str:
     """The comparison of two models, under the key that it has in the report of ``fuse``; and where they differ."""
-    content = {"sizes": sizes, "parity": _parity(parity), "bisection": bisection and _bisection(bisection)}
-    return document(version, content)
+    found = None if bisection is None else BisectionEntry.of(bisection)
+    return document(version, VerifyEntry(sizes=sizes, parity=ParityEntry.of(parity), bisection=found))
 
 
 def bench_json(report: BenchReport) -> str:
     """The report of ``bench``; two models under one condition also have the key of ``fuse``, ``latency``."""
-    pair = report.blocks[0].latency() if len(report.models) == 2 and len(report.blocks) == 1 else None
-    return document(
-        report.version,
-        {
-            "models": report.models,
-            "environment": asdict(report.environment),
-            "warnings": report.warnings,
-            "benchmarks": [_benchmark(block) for block in report.blocks],
-            "latency": pair and _latency(pair),
-        },
-    )
+    return document(report.version, BenchEntry.of(report))
 
 
-def codes_json(version: str, codes: dict[str, dict[str, str]]) -> str:
+def codes_json(version: str, codes: Mapping[str, Code]) -> str:
     """Refusal codes with their ``meaning`` and ``advice``."""
-    return document(version, {"codes": codes})
+    return document(version, CodesEntry(codes=codes))
 
 
-def _fusion(report: FuseReport) -> dict[str, Any]:
-    """What one run of ``fuse`` or ``inspect`` found and did."""
-    return {
-        "verdict": report.verdict.value,
-        "min_speedup": report.min_speedup,
-        "max_foldable": report.max_foldable,
-        "overridable": report.overridable and asdict(report.overridable),
-        "remedy": command(report) if report.verdict is Verdict.FOLDABLE else None,
-        "notes": report.notes,
-        "remarks": report.remarks,
-        "baseline": "input with notes" if report.notes else "input",
-        "sizes": report.sizes,
-        "before": _model(report.before),
-        "after": _model(report.after),
-        "regions": [_region(region) for region in report.regions],
-        "refusals": [asdict(refusal) for refusal in report.refusals],
-        "advice": report.advice,
-        "parity": report.parity and _parity(report.parity),
-        "region_parities": [_region_parity(parity) for parity in report.region_parities],
-        "rolled_back": [_region_parity(parity) for parity in report.rolled_back],
-        "decisions": report.tuning and tuning_json(report.tuning),
-        "latency": report.latency and _latency(report.latency),
-        "warnings": report.warnings,
-        "seconds": report.seconds,
-        "target": report.target and target_json(report.target),
-    }
+class RegionEntry(Entry, frozen=True, kw_only=True):
+    """One affine region and the node that stands for it.
+
+    Attributes:
+        macs_before: multiply-adds of the nodes that the fold removes.
+        moved_bytes_before: bytes that they read and write.
+        macs_after: multiply-adds of the emitted node.
+        moved_bytes_after: bytes that it reads and writes.
+        saving: multiply-adds plus bytes that are saved.
+    """
+
+    shows: ClassVar = Region
+    name: str
+    root: str
+    sink: str
+    members: tuple[Member, ...]
+    branches: tuple[str, ...]
+    op_type: str
+    c_in: int
+    c_out: int
+    kernel_shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    group: int
+    macs_before: int
+    moved_bytes_before: int
+    macs_after: int
+    moved_bytes_after: int
+    saving: int
+
+    @classmethod
+    def of(cls, result: Region, **given: Any) -> "Self":
+        """The costs one by one."""
+        before, after = result.cost_before, result.cost_after
+        given |= {"macs_before": before.macs, "moved_bytes_before": before.bytes}
+        given |= {"macs_after": after.macs, "moved_bytes_after": after.bytes, "saving": before.total - after.total}
+        return super().of(result, **given)
 
 
-def _model(model: ModelFile) -> dict[str, Any]:
-    """A model file and its census."""
-    return {
-        "path": model.path,
-        "size_bytes": model.size_bytes,
-        "nodes": model.census.nodes,
-        "nodes_by_op": model.census.nodes_by_op,
-        "parameters": model.census.parameters,
-        "tensor_bytes": model.census.tensor_bytes,
-        "profile": model.profile and _profile(model.profile),
-    }
-
-
-def _profile(profile: Profile) -> dict[str, Any]:
+class ProfileEntry(Entry, frozen=True, kw_only=True):
     """What one run of a model takes, and each of its layers."""
-    return {
-        "inputs": profile.inputs,
-        "assumed_inputs": profile.assumed,
-        "macs": profile.macs,
-        "winograd_multiplications": profile.winograd_multiplications,
-        "activation_bytes_read": profile.activation_bytes_read,
-        "activation_bytes_written": profile.activation_bytes_written,
-        "weight_bytes_read": profile.weight_bytes,
-        "peak_activation_bytes": profile.peak_activation_bytes,
-        "macs_per_byte": profile.intensity,
-        "subgraphs": profile.subgraphs,
-        "unknown": profile.unknown,
-        "layers": [asdict(layer) for layer in profile.layers],
-    }
+
+    shows: ClassVar = Profile
+    inputs: Mapping[str, tuple[int, ...]]
+    assumed: tuple[str, ...] = field(name="assumed_inputs")
+    macs: int
+    winograd_multiplications: int
+    activation_bytes_read: int
+    activation_bytes_written: int
+    weight_bytes: int = field(name="weight_bytes_read")
+    peak_activation_bytes: int
+    intensity: float = field(name="macs_per_byte")
+    subgraphs: int
+    unknown: tuple[str, ...]
+    layers: tuple[Layer, ...]
 
 
-def _region(region: Region) -> dict[str, Any]:
-    """A region with its members, geometry and costs."""
-    content = asdict(region)
-    for when in ("before", "after"):
-        cost = content.pop(f"cost_{when}")
-        content[f"macs_{when}"] = cost["macs"]
-        content[f"moved_bytes_{when}"] = cost["bytes"]
-    content["saving"] = region.cost_before.total - region.cost_after.total
-    return content
+class ModelEntry(Entry, frozen=True, kw_only=True):
+    """A model file and its census.
+
+    Attributes:
+        nodes: number of all nodes.
+        nodes_by_op: number of nodes of each operator, with its domain unless that is ONNX's own.
+        parameters: elements of the floating-point tensors that the model stores.
+        tensor_bytes: bytes of all tensors that it stores, strings left out.
+    """
+
+    shows: ClassVar = ModelFile
+    path: str | None
+    size_bytes: int | None
+    nodes: int
+    nodes_by_op: Mapping[str, int]
+    parameters: int
+    tensor_bytes: int
+    profile: ProfileEntry | None
+
+    @classmethod
+    def of(cls, result: ModelFile, **given: Any) -> "Self":
+        """The census key by key."""
+        stored = ("nodes", "nodes_by_op", "parameters", "tensor_bytes")
+        return super().of(result, **{key: getattr(result.census, key) for key in stored}, **given)
 
 
-def _parity(parity: Parity) -> dict[str, Any]:
-    """The comparison of all outputs."""
-    return {
-        "passed": parity.passed,
-        "error": _finite(parity.error),
-        "noise": _finite(parity.noise),
-        "tolerance_reason": parity.tolerance_reason,
-        "feeds": parity.feeds,
-        "levels": parity.levels,
-        "outputs": [_output(output) for output in parity.outputs],
-        "agreements": [_agreement(agreement) for agreement in parity.agreements],
-        "inner": [_inner(tensor) for tensor in parity.inner],
-        "remarks": parity.remarks,
-    }
+class JudgedEntry(Entry, frozen=True, kw_only=True):
+    """A region of a doubtful fold."""
+
+    shows: ClassVar = Region
+    root: str
+    sink: str
+    members: tuple[Member, ...]
+    branches: tuple[str, ...]
+    op_type: str
+    kernel_shape: tuple[int, ...]
+    group: int
 
 
-def _region_parity(parity: RegionParity) -> dict[str, Any]:
-    """The comparison of one region; a bound of null is none."""
-    content = asdict(parity) | {"passed": parity.passed}
-    return content | {key: _finite(content[key]) for key in ("error", "bound", "used", "noise")}
+class JudgementEntry(Entry, frozen=True, kw_only=True):
+    """What became of one choice of the cost rule."""
+
+    shows: ClassVar = Judgement
+    regions: tuple[JudgedEntry, ...]
+    wanted: bool
+    folded: bool
+    latency: RaceEntry | None = field(name="measured")
+    reason: str
 
 
-def _output(output: OutputParity) -> dict[str, Any]:
-    """The comparison of one output."""
-    finite = {key: _finite(getattr(output, key)) for key in ("error", "noise")}
-    return asdict(output) | finite | {"remark": output.remark}
+class DecisionsEntry(Entry, frozen=True, kw_only=True):
+    """What was decided about doubtful folds."""
+
+    shows: ClassVar = Tuned
+    outcome: TuningOutcome
+    keep_input: bool
+    races: tuple[RaceEntry, ...]
+    judgements: tuple[JudgementEntry, ...] = field(name="regions")
 
 
-def _inner(tensor: InnerParity) -> dict[str, Any]:
-    """The comparison of one tensor inside, from the original's values before it."""
-    finite = {key: _finite(getattr(tensor, key)) for key in ("error", "noise", "limit")}
-    return asdict(tensor) | finite | {"passed": tensor.passed}
+class FindingEntry(Entry, frozen=True, kw_only=True):
+    """What stands between a model and TensorRT."""
+
+    shows: ClassVar = Finding
+    severity: Severity
+    code: str
+    subject: str
+    sentence: str
+    advice: str
 
 
-def _agreement(agreement: Agreement) -> dict[str, Any]:
-    """The classes that two models choose; the accuracies are null where no labels are known."""
-    content = asdict(agreement)
-    for side in ("before", "after"):
-        content[side] = content[side] if content[side]["rows"] else None
-    return content
+class TargetEntry(Entry, frozen=True, kw_only=True):
+    """What the server that the model is for is known to say of it."""
+
+    shows: ClassVar = TensorRTCheck
+    release: str
+    passed: bool
+    findings: tuple[FindingEntry, ...]
+    command: str
+    hint: str
 
 
-def _bisection(bisection: Bisection) -> dict[str, Any]:
-    """Where two models begin to differ, and every tensor that was compared."""
-    return {
-        "obstacle": bisection.obstacle,
-        "tolerance": bisection.tolerance,
-        "tolerance_reason": bisection.tolerance_reason,
-        "feeds": bisection.feeds,
-        "level": bisection.level,
-        "origins": [tensor.name for tensor in bisection.origins],
-        "tensors": [_tensor(tensor) for tensor in bisection.tensors],
-    }
+class FuseEntry(Entry, frozen=True, kw_only=True):
+    """What one run of fuse or inspect found in a model and did with it.
+
+    Attributes:
+        remedy: the command that folds what can be folded; null where nothing is left to fold.
+        baseline: what outputs and latency are compared with.
+    """
+
+    shows: ClassVar = FuseReport
+    verdict: Verdict
+    min_speedup: float | None
+    max_foldable: int | None
+    overridable: Overridable | None
+    remedy: str | None
+    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    baseline: Literal["input", "input with notes"]
+    sizes: Mapping[str, tuple[int, ...]] | None
+    before: ModelEntry
+    after: ModelEntry
+    regions: tuple[RegionEntry, ...]
+    refusals: tuple[Refusal, ...]
+    advice: Mapping[str, str]
+    parity: ParityEntry | None
+    region_parities: tuple[RegionParityEntry, ...]
+    rolled_back: tuple[RegionParityEntry, ...]
+    tuning: DecisionsEntry | None = field(name="decisions")
+    latency: LatencyEntry | None
+    warnings: tuple[str, ...]
+    seconds: Mapping[str, float]
+    target: TargetEntry | None
+
+    @classmethod
+    def of(cls, result: FuseReport, **given: Any) -> "Self":
+        """With the remedy, and with what is compared."""
+        given |= {"remedy": command(result) if result.verdict is Verdict.FOLDABLE else None}
+        return super().of(result, baseline="input with notes" if result.notes else "input", **given)
 
 
-def _tensor(tensor: TensorParity) -> dict[str, Any]:
-    """The comparison of one inner tensor."""
-    return asdict(tensor) | {"error": _finite(tensor.error), "error_of_inputs": _finite(tensor.error_of_inputs)}
+class OutcomeEntry(Entry, frozen=True, kw_only=True):
+    """What became of one model of several."""
+
+    shows: ClassVar = Outcome
+    path: str
+    exit_code: int | None
+    error: str | None
+    report: FuseEntry | None
 
 
-def _latency(latency: Latency) -> dict[str, Any]:
-    """The paired measurement, with every sample."""
-    return paired_json(latency) | {"before": _timing(latency.before), "after": _timing(latency.after)}
+class ManyEntry(Entry, frozen=True, kw_only=True):
+    """Report of check, of fuse for several models, and of one that cannot be used.
+
+    Attributes:
+        models: every model, in order.
+    """
+
+    models: tuple[OutcomeEntry, ...]
 
 
-def _benchmark(block: Latencies) -> dict[str, Any]:
-    """Every model under one condition; samples are nanoseconds, a list for each session."""
-    ends = np.cumsum([len(leg) for leg in block.legs])[:-1]
-    return {
-        "batch": block.conditions.batch,
-        "conditions": asdict(block.conditions),
-        "rounds": block.rounds,
-        "warnings": block.warnings,
-        "models": [_model_latency(model, ends, baseline=index == 0) for index, model in enumerate(block.models)],
-    }
+class CodesEntry(Entry, frozen=True, kw_only=True):
+    """Report of explain.
 
+    Attributes:
+        codes: refusal codes by name.
+    """
 
-def _model_latency(model: ModelLatency, ends: npt.NDArray[np.int_], *, baseline: bool) -> dict[str, Any]:
-    """The figures of one model; of the one that ratios refer to, the ratio is null."""
-    timing, ratio, footprint = model.timing, model.ratio, model.footprint
-    return {
-        "median_ns": timing.median_ns,
-        "iqr_ns": timing.iqr_ns,
-        "p95_ns": timing.p95_ns,
-        "examples_per_second": model.throughput,
-        "speedup": None if baseline else ratio.speedup,
-        "speedup_low": None if baseline else ratio.low,
-        "speedup_high": None if baseline else ratio.high,
-        "verdict": None if baseline else ratio.verdict,
-        "session_creation_median_ns": model.creation_median_ns,
-        "session_creation_ns": model.creation_ns,
-        "memory": footprint and asdict(footprint) | {"added_bytes": footprint.added_bytes},
-        "samples_ns": [leg.tolist() for leg in np.split(np.array(timing.samples_ns), ends)],
-    }
-
-
-def _timing(timing: Timing) -> dict[str, Any]:
-    """The times of one model."""
-    return asdict(timing)
-
-
-def _finite(number: float) -> float | None:
-    """The number, or None where JSON has no word for it."""
-    return number if math.isfinite(number) else None
+    codes: Mapping[str, Code]

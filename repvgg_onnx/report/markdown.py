@@ -23,7 +23,7 @@ def markdown_report(run: Run) -> str:
     lines = [f"## {_mark(run)}{escape(headline(run))}", ""]
     match run.subject:
         case tuple() as outcomes:
-            lines += _outcomes(outcomes, run)
+            lines += _outcomes(outcomes)
         case Verification() as verified:
             lines += _verification(verified)
         case BenchReport() as measured:
@@ -39,17 +39,17 @@ def _mark(run: Run) -> str:
     return ("❌ " if any(case.failed for case in checked) else "✅ ") if checked else ""
 
 
-def _outcomes(outcomes: Sequence[Outcome], run: Run) -> Iterator[str]:
+def _outcomes(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """A table of all models; then, for each that has something to say, what failed and what can be done."""
     rows = [(code(outcome.path), *figures(outcome.report), verdict_of(outcome)) for outcome in outcomes]
     yield from _table(("model", "regions", "nodes", "error", "speedup", "verdict"), rows, right=range(1, 5))
     for outcome in outcomes:
-        said = list(_said(outcome, run, alone=len(outcomes) == 1))
+        said = list(_said(outcome, alone=len(outcomes) == 1))
         if said:
             yield from (f"### {code(outcome.path)}", "", *said)
 
 
-def _said(outcome: Outcome, run: Run, *, alone: bool) -> Iterator[str]:
+def _said(outcome: Outcome, *, alone: bool) -> Iterator[str]:
     """What there is to say about one model besides its row; of a single one the heading says why it failed."""
     if outcome.error is not None and not alone:
         yield from (f"**{escape(outcome.error)}**", "")
@@ -58,7 +58,7 @@ def _said(outcome: Outcome, run: Run, *, alone: bool) -> Iterator[str]:
         if outcome.error and outcome.report.verdict is Verdict.FOLDABLE:
             yield from ("To fold them:", "", *_block(remedy_command(outcome.report)), "")
         yield from _worst(outcome.report)
-        yield from _refusals(outcome.report, run)
+        yield from _refusals(outcome.report)
 
 
 def _regions(report: FuseReport) -> Iterator[str]:
@@ -90,13 +90,12 @@ def _worst(report: FuseReport) -> Iterator[str]:
     yield from _noisy(report.warnings)
 
 
-def _refusals(report: FuseReport, run: Run) -> Iterator[str]:
+def _refusals(report: FuseReport) -> Iterator[str]:
     """Refusals that a user can do something about, a row for each code."""
-    groups = [group for group in group_refusals(report.refusals) if group.code in run.rules]
     rows = [
-        (f"{len(group.refusals):,}", code(group.code), code(group.nodes[0]), escape(run.rules[group.code].advice))
-        for group in groups
-        if run.rules[group.code].actionable
+        (f"{len(group.refusals):,}", code(group.code), code(group.nodes[0]), escape(group.long_form.advice))
+        for group in group_refusals(report.refusals)
+        if group.long_form.actionable
     ]
     if rows:
         yield from ("Not folded, and what to do:", "")

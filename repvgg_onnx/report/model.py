@@ -12,7 +12,8 @@ from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.fusion.results import Refusal, Region
 from repvgg_onnx.report.topology import Operation
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
-from repvgg_onnx.tuning import Tuning
+from repvgg_onnx.tuning import Judgement, Tuning
+from repvgg_onnx.tuning import Outcome as TuningOutcome
 
 
 class Verdict(enum.Enum):
@@ -72,6 +73,31 @@ class Overridable:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """What was decided about doubtful folds, and what was measured for it: a tuning without its models.
+
+    Attributes:
+        judgements: what was in doubt, in the order of the decisions.
+        races: the whole model compared with the input: as tuned, then, if that was slower, with nothing doubtful.
+        outcome: what became of the whole.
+        keep_input: whether nothing is folded at all.
+        decided: whether anything was decided about a fold.
+    """
+
+    judgements: tuple[Judgement, ...]
+    races: tuple[Latency, ...]
+    outcome: TuningOutcome
+    keep_input: bool
+    decided: bool
+
+    @classmethod
+    def of(cls, tuning: Tuning) -> "Tuned":
+        """What a report says of a tuning."""
+        decisions = tuning.decisions
+        return cls(tuning.judgements, tuning.races, tuning.outcome, decisions.keep_all, bool(decisions.folds))
+
+
+@dataclass(frozen=True)
 class FuseReport:
     """What one run of ``fuse`` or ``inspect`` found and did.
 
@@ -87,8 +113,6 @@ class FuseReport:
         verdict: how the run ended.
         notes: what was taken for granted about the input, in sentences; where there are any, parity and latency
             compare with the input so changed, and not with the file.
-        advice: what a user can do, for each code of the refusals.
-        settled: the codes among them for which nothing can be done.
         region_parities: how each folded region compares on the activations that arrive there; empty where that was not
             asked for.
         rolled_back: the same for regions that failed and were left as they were.
@@ -114,19 +138,22 @@ class FuseReport:
     min_speedup: float | None
     verdict: Verdict
     notes: tuple[str, ...]
-    advice: dict[str, str]
     region_parities: tuple[RegionParity, ...] = ()
     rolled_back: tuple[RegionParity, ...] = ()
-    tuning: Tuning | None = None
+    tuning: Tuned | None = None
     target: TensorRTCheck | None = None
     max_foldable: int | None = None
     overridable: Overridable | None = None
     sizes: Mapping[str, tuple[int, ...]] | None = None
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
-    settled: frozenset[str] = frozenset()
     options: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    @property
+    def advice(self) -> dict[str, str]:
+        """What a user can do, for each code of the refusals."""
+        return {refusal.code: refusal.long_form.advice for refusal in self.refusals}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """One run of a command, as everything that is made into a file takes it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,21 +7,6 @@ from repvgg_onnx.checks.bisection import Bisection
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.report.latency import BenchReport
 from repvgg_onnx.report.model import Outcome
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The long form of a refusal code.
-
-    Attributes:
-        meaning: why nodes are refused so.
-        advice: what a user can do about it.
-        actionable: whether there is anything to do.
-    """
-
-    meaning: str
-    advice: str
-    actionable: bool
 
 
 @dataclass(frozen=True)
@@ -55,11 +39,9 @@ class Run:
         command: the line that does the same again, quoted for a shell.
         document: the report for programs, as ``--json`` writes it.
         subject: what was found.
-        rules: the refusal codes.
     """
 
     version: str
     command: str
     document: str
     subject: Subject
-    rules: Mapping[str, Rule]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from repvgg_onnx.fusion.codes import CODES, Code
 from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.cases import KINDS, Case, State, cases
 from repvgg_onnx.report.groups import branch_sum, folded_node
@@ -39,7 +40,7 @@ def sarif_report(run: Run) -> str:
     driver = {
         "name": "repvgg-onnx",
         "semanticVersion": run.version,
-        "rules": [_rule(code, run) for code in codes],
+        "rules": [_rule(code, CODES.get(code) or KINDS[code]) for code in codes],
     }
     content = {
         "$schema": SCHEMA,
@@ -62,7 +63,7 @@ def _results(run: Run) -> Iterator[_Result]:
             yield _Result(case.code, "error", case.model, _sentence(case), case.nodes)
     for outcome in run.subject if isinstance(run.subject, tuple) else ():
         yield from _foldable(outcome)
-        yield from _refused(outcome, run)
+        yield from _refused(outcome)
 
 
 def _sentence(case: Case) -> str:
@@ -84,11 +85,10 @@ def _nodes(region: Region) -> tuple[str, ...]:
     return tuple(member.name for member in region.members)
 
 
-def _refused(outcome: Outcome, run: Run) -> Iterator[_Result]:
+def _refused(outcome: Outcome) -> Iterator[_Result]:
     """Refusals that a user can do something about."""
     for refusal in outcome.report.refusals if outcome.report else ():
-        rule = run.rules.get(refusal.code)
-        if rule is not None and rule.actionable:
+        if refusal.long_form.actionable:
             yield _Result(refusal.code, "warning", outcome.path, refusal.sentence, (refusal.node,))
 
 
@@ -97,15 +97,13 @@ def _succeeded(run: Run) -> bool:
     return all(case.state is not State.UNUSABLE for case in cases(run))
 
 
-def _rule(code: str, run: Run) -> dict[str, Any]:
+def _rule(code: str, long_form: Code) -> dict[str, Any]:
     """A code with its meaning and what to do about it."""
-    known = run.rules.get(code)
-    meaning, advice = (known.meaning, known.advice) if known else KINDS[code]
     return {
         "id": code,
-        "shortDescription": {"text": meaning},
-        "fullDescription": {"text": meaning},
-        "help": {"text": advice},
+        "shortDescription": {"text": long_form.meaning},
+        "fullDescription": {"text": long_form.meaning},
+        "help": {"text": long_form.advice},
     }
 
 

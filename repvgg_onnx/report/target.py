@@ -1,9 +1,8 @@
-"""What is known of a model and TensorRT, for people and as JSON."""
+"""What is known of a model and TensorRT, as text."""
 
 import shlex
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
 
 from rich.text import Text
 
@@ -35,23 +34,3 @@ def _finding_line(finding: Finding) -> Text:
 def _lines(command: str) -> str:
     """A command with an option on each line, as a shell takes it too."""
     return " \\\n  ".join(shlex.quote(printable(word)) for word in shlex.split(command))
-
-
-def target_json(check: TensorRTCheck) -> dict[str, Any]:
-    """The same for programs."""
-    return {
-        "release": check.release,
-        "passed": check.passed,
-        "findings": [
-            {
-                "severity": finding.severity.value,
-                "code": finding.code,
-                "subject": finding.subject,
-                "sentence": finding.sentence,
-                "advice": finding.advice,
-            }
-            for finding in check.findings
-        ],
-        "command": check.command,
-        "hint": check.hint,
-    }

@@ -1,17 +1,15 @@
-"""What was decided about doubtful folds, as text and as JSON."""
+"""What was decided about doubtful folds, as text."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Any
 
 from rich.text import Text
 
 from repvgg_onnx.checks.latency import Latency
-from repvgg_onnx.report.document import paired_json
 from repvgg_onnx.report.groups import branch_sum, folded_node, gather
 from repvgg_onnx.report.layout import BAD, GOOD, dim
+from repvgg_onnx.report.model import Tuned
 from repvgg_onnx.report.units import printable
-from repvgg_onnx.tuning import Judgement, Tuning
+from repvgg_onnx.tuning import Judgement
 
 _OUTCOMES = {
     "given-back": "the whole model was surely slower than the input, so nothing doubtful is folded",
@@ -19,10 +17,10 @@ _OUTCOMES = {
 }
 
 
-def tuning_lines(tuning: Tuning) -> Iterator[Text]:
+def tuning_lines(tuning: Tuned) -> Iterator[Text]:
     """One line for each doubtful fold, alike ones as one, and what became of the whole."""
     if not tuning.judgements:
-        yield dim("no fold is doubtful" if not tuning.decisions.folds else "no decision was needed")
+        yield dim("no fold is doubtful" if not tuning.decided else "no decision was needed")
     for alike in gather(tuning.judgements, _line):
         text, style = _line(alike[0])
         yield Text(f"{len(alike):,} x {text}", style=style)
@@ -40,32 +38,9 @@ def gate_line(latency: Latency, gate: float) -> Text | None:
     return Text(f"whether the speedup reaches {gate:g} is not decided: {interval}, so it passes")
 
 
-def tuning_json(tuning: Tuning) -> dict[str, Any]:
-    """The outcome, the races of the whole, and an entry for each doubtful fold."""
-    return {
-        "outcome": tuning.outcome,
-        "keep_input": tuning.decisions.keep_all,
-        "races": [paired_json(latency) for latency in tuning.races],
-        "regions": [_judgement(judgement) for judgement in tuning.judgements],
-    }
-
-
 def _line(judgement: Judgement) -> tuple[str, str]:
     """What was in doubt, what was done, and why; and the style of it."""
     what = " and ".join(f"{branch_sum(region)} as {folded_node(region)}" for region in judgement.regions)
     done = "folded" if judgement.folded else "left"
     figure = "" if judgement.latency is None else f": {judgement.latency.finding}"
     return printable(f"{what} {done} {judgement.reason}{figure}"), GOOD if judgement.folded else ""
-
-
-def _judgement(judgement: Judgement) -> dict[str, Any]:
-    return {
-        "regions": [{key: asdict(region)[key] for key in _REGION_KEYS} for region in judgement.regions],
-        "wanted": judgement.wanted,
-        "folded": judgement.folded,
-        "measured": judgement.latency and paired_json(judgement.latency),
-        "reason": judgement.reason,
-    }
-
-
-_REGION_KEYS = ("root", "sink", "members", "branches", "op_type", "kernel_shape", "group")

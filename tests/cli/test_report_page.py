@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.cli.models import BLOCK, PLAIN, filled
+from tests.models import build
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -71,15 +72,44 @@ def test_every_region_has_its_pictures_and_nothing_complains(page_of, models, sc
     assert page.complaints == []
     assert page.title() == "2 models: 2 fused – repvgg-onnx"
     assert page.locator("section.part").count() == 2
-    drawings = page.locator("svg.drawing")
+    drawings = page.locator(".drawing")
     assert drawings.count() == 4
     assert all(drawings.nth(index).bounding_box()["height"] > 100 for index in range(4))
     assert page.locator("svg.chart").count() == 8
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, 768, 390])
 def test_nothing_is_wider_than_the_window(page_of, models, width):
     assert overflow(page_of("fuse", *models, "--bench-seconds", "0.05", width=width)) <= 0
+
+
+@pytest.mark.parametrize("width", [1280, 768, 390])
+def test_no_picture_is_cut_off(page_of, tmp_path, width):
+    """A sum of twenty different branches, each a chain, in one of another."""
+    kernels = {f"k{index}": (4, 4, index // 5 * 2 + 1, index % 5 * 2 + 1) for index in range(20)}
+    branches = [
+        f"b{index} = Conv <pads = [{h // 2}, {w // 2}, {h // 2}, {w // 2}]> (in, k{index})"
+        for index, (_, _, h, w) in enumerate(kernels.values())
+    ]
+    scaled = [f"s{index} = Mul (b{index}, gain)" for index in range(20)]
+    summed = [f"inner = Sum ({', '.join(f's{index}' for index in range(20))})", "both = Add (inner, in)"]
+    text = "  ".join([*branches, *scaled, *summed, "out = Relu (both)"])
+    model = build(f"net (float[1, 4, 25, 27] in) => (float[1, 4, 25, 27] out) {{ {text} }}", gain=(4, 1, 1), **kernels)
+    onnx.save(model, tmp_path / "net.onnx")
+    page = page_of("check", tmp_path / "net.onnx", width=width)
+
+    assert page.locator(".drawing").first.locator(".box").count() == 2 * 20 + len(
+        ("in", "Sum", "identity", "Add", "out")
+    )
+    assert overflow(page) <= 0
+    assert page.evaluate(
+        """[...document.querySelectorAll(".pictures .box")].every(box => {
+            const inside = box.getBoundingClientRect();
+            const around = box.closest("figure").getBoundingClientRect();
+            return box.scrollWidth <= box.clientWidth + 1
+                && inside.left >= around.left - 1 && inside.right <= around.right + 1;
+        })"""
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -95,7 +125,7 @@ def test_text_and_paper_are_far_apart_in_both_schemes(page_of, block, scheme):
 
     paper = brightness("main > section", "backgroundColor")
     assert paper > 0.9 if scheme == "light" else paper < 0.2
-    for selector, key in (("h2", "color"), (".drawing text", "fill"), (".chart", "color"), ("td", "color")):
+    for selector, key in (("h2", "color"), (".drawing .box", "color"), (".chart", "color"), ("td", "color")):
         assert abs(brightness(selector, key) - paper) > 0.4
 
 

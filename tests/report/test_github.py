@@ -28,7 +28,7 @@ def test_refusals_that_one_can_act_on_are_warnings():
     found = read(foldable(error=None, refusals=(refusal(0), refusal(1, "training-mode"))))
 
     assert [(level, title) for level, _, title, _ in found] == [("warning", "training-mode"), ("notice", "foldable")]
-    assert found[0][3].endswith("Export again from model.eval().")
+    assert found[0][3].endswith("or give --assume-inference.")
 
 
 def test_a_model_that_passes_is_a_notice():

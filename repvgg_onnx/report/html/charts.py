@@ -109,7 +109,10 @@ def error_chart(parities: Sequence[RegionParity]) -> str:
 
     def draw(axes: Any) -> None:
         places = np.arange(len(chosen))
-        errors = [max(parity.error, 1e-9) for parity in chosen]
+        finite = [parity.error for parity in chosen if np.isfinite(parity.error)]
+        largest = max([chosen[0].tolerance, *finite])
+        # The bar of a region that could not be compared ends beyond all others.
+        errors = [max(parity.error if np.isfinite(parity.error) else 10 * largest, 1e-9) for parity in chosen]
         bounds = [
             (place, parity.bound) for place, parity in zip(places, chosen, strict=True) if np.isfinite(parity.bound)
         ]

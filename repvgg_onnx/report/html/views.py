@@ -1,18 +1,18 @@
 """What the page says of a run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.cases import outcome_line
 from repvgg_onnx.report.census import profile_rows
-from repvgg_onnx.report.groups import branch_sum, folded_node, group_refusals, group_regions
+from repvgg_onnx.report.groups import RefusalGroup, branch_sum, folded_node, group_refusals, group_regions
 from repvgg_onnx.report.html.charts import OPERATORS, ROWS, error_chart, latency_chart, memory_chart, operators_chart
 from repvgg_onnx.report.html.drawing import after_picture, before_picture
 from repvgg_onnx.report.html.values import Card, Cell, Change, Chart, Part, Table
 from repvgg_onnx.report.latency import BenchReport, letter
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
-from repvgg_onnx.report.run import Rule, Run, Verification
+from repvgg_onnx.report.run import Run, Verification
 from repvgg_onnx.report.summary import verdict_of
 from repvgg_onnx.report.terminal import decisions_of, remarks_of
 from repvgg_onnx.report.units import count, duration, names, plural, printable, size
@@ -43,7 +43,7 @@ def _outcome(outcome: Outcome, run: Run) -> Part:
         cards=tuple(_cards(report)),
         changes=tuple(_changes(report)),
         charts=tuple(_charts(report)),
-        tables=tuple(_tables(report, run)),
+        tables=tuple(_tables(report)),
     )
 
 
@@ -111,7 +111,7 @@ def _charts(report: FuseReport) -> Iterator[Chart]:
         yield Chart("Error of each region", note + left_out, error_chart(checked))
 
 
-def _tables(report: FuseReport, run: Run) -> Iterator[Table]:
+def _tables(report: FuseReport) -> Iterator[Table]:
     """All changes, all regions, all refusals."""
     rows = tuple(_change_row(*row) for row in _figures(report)) if report.regions else ()
     yield Table("Before and after", ("", "before", "after"), rows)
@@ -132,10 +132,7 @@ def _tables(report: FuseReport, run: Run) -> Iterator[Table]:
     yield Table(
         "Not folded",
         ("refusal", "nodes", "where", "why", "what to do"),
-        tuple(
-            _refusal_row(group.code, group.nodes, group.sentence, run.rules.get(group.code))
-            for group in group_refusals(report.refusals)
-        ),
+        tuple(_refusal_row(group) for group in group_refusals(report.refusals)),
     )
 
 
@@ -166,13 +163,13 @@ def _region_row(region: Region, error: float | None) -> tuple[Cell, ...]:
     )
 
 
-def _refusal_row(code: str, nodes: Sequence[str], sentence: str, rule: Rule | None) -> tuple[Cell, ...]:
+def _refusal_row(group: RefusalGroup) -> tuple[Cell, ...]:
     return (
-        Cell(code, code=True),
-        Cell(f"{len(nodes):,}", len(nodes)),
-        Cell(names(nodes), code=True),
-        Cell(printable(sentence)),
-        Cell(rule.advice if rule else ""),
+        Cell(group.code, code=True),
+        Cell(f"{len(group.nodes):,}", len(group.nodes)),
+        Cell(names(group.nodes), code=True),
+        Cell(printable(group.sentence)),
+        Cell(group.long_form.advice),
     )
 
 

@@ -1,0 +1,3 @@
+from tests.cli.conftest import block, plain, run
+
+__all__ = ["block", "plain", "run"]
