@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from repvgg_onnx.algebra import AffineConv
+    from repvgg_onnx.affine.conv import AffineConv
     from repvgg_onnx.checks.latency import Latencies, Latency, benchmark, benchmark_models
     from repvgg_onnx.checks.parity import Parity, verify
+    from repvgg_onnx.compiler.decisions import Decisions
+    from repvgg_onnx.compiler.fuse import Fusion, fuse
+    from repvgg_onnx.compiler.results import Refusal, Region
     from repvgg_onnx.errors import (
         CheckError,
         ExtraMissingError,
@@ -22,14 +25,11 @@ if TYPE_CHECKING:
         ModelError,
         RepvggOnnxError,
     )
-    from repvgg_onnx.fleet import FusedFile, fuse_many
-    from repvgg_onnx.fusion.decisions import Decisions
-    from repvgg_onnx.fusion.results import Refusal, Region
     from repvgg_onnx.graph.load import load_model
     from repvgg_onnx.graph.save import save_model
-    from repvgg_onnx.pipeline import Fusion, fuse
-    from repvgg_onnx.proof import Proof, prove
-    from repvgg_onnx.tuning import Tuning, autotune
+    from repvgg_onnx.workflows.autotune import Tuning, autotune
+    from repvgg_onnx.workflows.fleet import FusedFile, fuse_many
+    from repvgg_onnx.workflows.prove import Proof, prove
 
 __all__ = [
     "AffineConv",
@@ -61,30 +61,30 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AffineConv": "algebra",
+    "AffineConv": "affine.conv",
     "CheckError": "errors",
-    "Decisions": "fusion.decisions",
+    "Decisions": "compiler.decisions",
     "ExtraMissingError": "errors",
-    "FusedFile": "fleet",
-    "Fusion": "pipeline",
+    "FusedFile": "workflows.fleet",
+    "Fusion": "compiler.fuse",
     "GeometryError": "errors",
     "Latencies": "checks.latency",
     "Latency": "checks.latency",
     "LiftError": "errors",
     "ModelError": "errors",
     "Parity": "checks.parity",
-    "Proof": "proof",
-    "Refusal": "fusion.results",
-    "Region": "fusion.results",
+    "Proof": "workflows.prove",
+    "Refusal": "compiler.results",
+    "Region": "compiler.results",
     "RepvggOnnxError": "errors",
-    "Tuning": "tuning",
-    "autotune": "tuning",
+    "Tuning": "workflows.autotune",
+    "autotune": "workflows.autotune",
     "benchmark": "checks.latency",
     "benchmark_models": "checks.latency",
-    "fuse": "pipeline",
-    "fuse_many": "fleet",
+    "fuse": "compiler.fuse",
+    "fuse_many": "workflows.fleet",
     "load_model": "graph.load",
-    "prove": "proof",
+    "prove": "workflows.prove",
     "save_model": "graph.save",
     "verify": "checks.parity",
 }

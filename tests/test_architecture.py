@@ -1,13 +1,14 @@
 """The architecture page says what is there, and its worked example works."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 import repvgg_onnx
-from repvgg_onnx.fusion.lifters import LIFTERS
-from tests.test_layers import BELOW, PACKAGE
+from repvgg_onnx.compiler.lifters import LIFTERS
 
+PACKAGE = Path(repvgg_onnx.__file__).parent
 CHECKOUT = PACKAGE.parent
 PAGE = (PACKAGE / "README.md").read_text(encoding="utf-8")
 LIFTER, POSITIVE, TWIN = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -24,18 +25,6 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
-def test_the_table_of_layers_is_the_one_that_is_enforced():
-    table = {names(layer)[0]: set(names(below)) for layer, below, _ in rows("Layers")}
-
-    assert table == BELOW
-
-
-def test_every_layer_is_a_module_or_a_folder():
-    places = {layer: (PACKAGE / f"{layer}.py", PACKAGE / layer / "__init__.py") for layer in BELOW}
-
-    assert [layer for layer, (module, folder) in places.items() if not (module.is_file() or folder.is_file())] == []
-
-
 def test_the_table_of_operators_is_the_registry():
     table = {(op_type, names(module)[0]) for operators, module, _ in rows("Operators") for op_type in names(operators)}
     registry = {(op_type, f"{lifter.lift.__module__.split('.')[-1]}.py") for op_type, lifter in LIFTERS.items()}
@@ -46,8 +35,8 @@ def test_the_table_of_operators_is_the_registry():
 def test_every_file_that_is_named_is_there():
     """In the prose and in the diagram of the data flow, where modules stand without their suffix."""
     named = {name for name in re.findall(r"`([\w./]+)`", PAGE) if "/" in name or name.endswith((".py", ".md"))}
-    drawn = set(re.findall(r"((?:graph|fusion)/\w+)", PAGE.split("```text")[1].split("```")[0]))
-    places = (CHECKOUT, PACKAGE, PACKAGE / "fusion" / "lifters")
+    drawn = set(re.findall(r"((?:graph|compiler|workflows)/\w+)", PAGE.split("```text")[1].split("```")[0]))
+    places = (CHECKOUT, PACKAGE, PACKAGE / "compiler" / "lifters")
 
     assert len(named) > 10
     assert {name for name in named if not any((place / name).exists() for place in places)} == set()

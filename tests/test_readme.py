@@ -9,7 +9,7 @@ import click
 
 import repvgg_onnx
 from repvgg_onnx.cli import cli
-from repvgg_onnx.fusion.codes import CODES
+from repvgg_onnx.compiler.codes import CODES
 
 PACKAGE = Path(repvgg_onnx.__file__).parent
 README = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")

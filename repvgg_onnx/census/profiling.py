@@ -1,13 +1,14 @@
 """profile(): what one run of a model takes, without running it and without reading its weights."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import onnx
 from onnx import helper
 
-from repvgg_onnx.census.liveness import Step, live_bytes
 from repvgg_onnx.census.results import Layer, Profile
 from repvgg_onnx.census.sizes import bytes_of, size_graph
 from repvgg_onnx.census.stored import census, operator_of
@@ -16,6 +17,52 @@ from repvgg_onnx.graph.bodies import captured_names, label_of, nested_bodies, re
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.macs import multiply_adds, winograd_multiplications
 from repvgg_onnx.graph.normalize import TensorType, tensor_types
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run.
+
+    Attributes:
+        reads: tensors that have to exist when it begins.
+        writes: tensors that it makes.
+    """
+
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+def live_bytes(
+    steps: Sequence[Step], *, inputs: Iterable[str], outputs: Iterable[str], bytes_of: Mapping[str, int]
+) -> tuple[int, ...]:
+    """Bytes of the tensors that exist at the start, and then during each step.
+
+    A tensor exists from the step that writes it, an input from the start, to the last step that reads it; an output
+    to the end. Tensors that are neither inputs nor written by a step are left out.
+
+    Args:
+        steps: in the order in which they run.
+        inputs: tensors that exist at the start.
+        outputs: tensors that exist at the end.
+        bytes_of: sizes; tensors that are not there count as nothing.
+
+    Example:
+        >>> chain = [Step(("x",), ("a",)), Step(("a",), ("y",))]
+        >>> live_bytes(chain, inputs=["x"], outputs=["y"], bytes_of={"x": 100, "a": 10, "y": 1})
+        (100, 110, 11)
+    """
+    born = dict.fromkeys(inputs, 0)
+    last = dict(born)
+    for index, step in enumerate(steps, 1):
+        born.update((name, index) for name in step.writes)
+        last.update((name, index) for name in (*step.reads, *step.writes))
+    last.update((name, len(steps)) for name in outputs)
+    change: defaultdict[int, int] = defaultdict(int)
+    for name, index in born.items():
+        change[index] += bytes_of.get(name, 0)
+        change[last[name] + 1] -= bytes_of.get(name, 0)
+    return tuple(accumulate(change[index] for index in range(len(steps) + 1)))
+
 
 _VIEWS = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators whose output is their input, read in another way."""

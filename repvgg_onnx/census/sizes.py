@@ -8,8 +8,8 @@ import onnx
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import fed_inputs, nested_bodies
 from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, inline_functions
+from repvgg_onnx.graph.shapes import Axis, bind_shapes, name_of_axis
 from repvgg_onnx.graph.storage.tensors import needed_bytes
-from repvgg_onnx.shapes import Axis, bind_shapes, name_of_axis
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from repvgg_onnx.checks.session import Array
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.pointers import POINTER, is_pointer_file
+from repvgg_onnx.graph.pointers import POINTER, is_pointer_file
 
 InputSource = str | os.PathLike[str] | Mapping[str, Array]
 InputsLike = InputSource | Sequence[InputSource]

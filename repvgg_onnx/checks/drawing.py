@@ -10,7 +10,7 @@ from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.ranges import Range, check_range
 from repvgg_onnx.checks.session import Array, TensorSpec
 from repvgg_onnx.errors import CheckError, RunError
-from repvgg_onnx.shapes import channels_last
+from repvgg_onnx.graph.shapes import channels_last
 
 Style = Literal["normal", "border", "picture"]
 

@@ -11,7 +11,7 @@ from repvgg_onnx.checks.precision import FLOATS
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import Array, TensorSpec
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.shapes import bind_shapes
+from repvgg_onnx.graph.shapes import bind_shapes
 
 Shapes = Mapping[str, Sequence[int]]
 Ranges = Mapping[str, Range]

@@ -18,8 +18,8 @@ from onnx.helper import tensor_dtype_to_np_dtype
 
 from repvgg_onnx.errors import CheckError, LoadError, RunError
 from repvgg_onnx.graph.save import LARGEST_FILE
+from repvgg_onnx.graph.shapes import Axis
 from repvgg_onnx.graph.storage.staging import temporary_folder
-from repvgg_onnx.shapes import Axis
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 Source = str | bytes

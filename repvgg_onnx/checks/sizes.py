@@ -16,7 +16,7 @@ from repvgg_onnx.checks.exposure import parsed
 from repvgg_onnx.checks.ranges import Range
 from repvgg_onnx.checks.session import CPU, PLAIN, ModelLike, ProviderLike, Session, loadable, open_session
 from repvgg_onnx.errors import LoadError, RunError
-from repvgg_onnx.shapes import Axis, alternatives, bind_shapes, name_of_axis
+from repvgg_onnx.graph.shapes import Axis, alternatives, bind_shapes, name_of_axis
 
 Shapes = Mapping[str, Sequence[int]]
 Function = TypeVar("Function", bound=Callable[..., Any])

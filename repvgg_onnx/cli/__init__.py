@@ -1,7 +1,7 @@
 """The command line: commands parse, call, print and give an exit code.
 
-Start-up imports click and the standard library only. What a command does is in a module that it imports when it is
-called: ``fusing``, ``checking`` and ``exporting``.
+Start-up imports click and the standard library only. What a command does is in the module of its
+name, which it imports when it is called.
 """
 
 from repvgg_onnx.cli.commands import cli

@@ -16,16 +16,16 @@ from repvgg_onnx.cli.output import stage
 from repvgg_onnx.cli.sizes import found_sizes, on_sizes
 from repvgg_onnx.cli.tuning import decided, measured
 from repvgg_onnx.cli.writing import Drafts
-from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
-from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions
+from repvgg_onnx.compiler.fuse import Fusion, fuse, prepare
+from repvgg_onnx.compiler.results import Refusal, Region
+from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.graph.assume import overridable_convolutions
 from repvgg_onnx.graph.load import OpenModel, open_model
-from repvgg_onnx.pipeline import Fusion, fuse, prepare
-from repvgg_onnx.proof import Proof, prove
 from repvgg_onnx.report.model import ModelFile, Overridable
 from repvgg_onnx.report.topology import topology
-from repvgg_onnx.stages import timed
-from repvgg_onnx.tuning import Tuning, replayed
+from repvgg_onnx.workflows.autotune import Tuning, replayed
+from repvgg_onnx.workflows.prove import Proof, prove
 
 LARGEST_OBSERVED = 2**30
 """Bytes of tensors above which regions are not checked one by one, because that keeps several copies in memory."""

@@ -7,7 +7,6 @@ import click
 
 from repvgg_onnx import __version__
 from repvgg_onnx.cli.boundary import Boundary, MisuseError
-from repvgg_onnx.cli.configuring import ConfigurableCommand, config_options
 from repvgg_onnx.cli.manual import ENDS, PROGRAM
 from repvgg_onnx.cli.options import (
     FILE,
@@ -29,6 +28,7 @@ from repvgg_onnx.cli.options import (
 from repvgg_onnx.cli.output_options import all_option, debug_option, json_option, output_options, quiet_option
 from repvgg_onnx.cli.reports import MEASURED, destinations, report_option
 from repvgg_onnx.cli.serving_options import target_option, triton_options
+from repvgg_onnx.cli.settings import ConfigurableCommand, config_options
 
 
 @click.group(
@@ -180,7 +180,7 @@ def inspect(
 
     And what the network is made of: parameters, multiply-adds, memory traffic and peak memory of activations.
     """
-    from repvgg_onnx.cli.fusing import run_inspect
+    from repvgg_onnx.cli.fuse import run_inspect
 
     output = Output(json_path, quiet)
     run_inspect(
@@ -201,7 +201,7 @@ def inspect(
 @debug_option
 def explain(*, code: str | None, json_path: str | None) -> None:
     """Say what the refusal called CODE means and what to do; without CODE, list all."""
-    from repvgg_onnx.cli.explaining import run_explain
+    from repvgg_onnx.cli.explain import run_explain
 
     run_explain(code, Output(json_path, quiet=False))
 
@@ -228,7 +228,7 @@ def verify(
     **runtime: Any,
 ) -> None:
     """Compare the outputs of models A and B; exit 1 if they differ."""
-    from repvgg_onnx.cli.checking import run_verify
+    from repvgg_onnx.cli.verify import run_verify
 
     output = Output(json_path, quiet, destinations(reports))
     run_verify(before, after, tolerance, Runtime(**runtime), output, bisecting=bisect)
@@ -263,7 +263,7 @@ def bench(
     **runtime: Any,
 ) -> None:
     """Measure how fast models are, and how much faster than model A."""
-    from repvgg_onnx.cli.benching import run_bench
+    from repvgg_onnx.cli.bench import run_bench
 
     options = BenchOptions(models, seconds, batches, threads, isolate, plot)
     run_bench(options, Runtime(threads=None, **runtime), Output(json_path, quiet, destinations(reports)))
@@ -297,7 +297,7 @@ def export(
     quiet: bool,
 ) -> None:
     """Export the RepVGG called NAME to ONNX; without NAME, list the family."""
-    from repvgg_onnx.cli.exporting import list_networks, run_export
+    from repvgg_onnx.cli.export import list_networks, run_export
 
     if name is None:
         list_networks()
@@ -327,7 +327,7 @@ def triton(
     **configured: Any,
 ) -> None:
     """Write MODEL and its configuration into REPOSITORY, which Triton serves."""
-    from repvgg_onnx.cli.serving import run_triton
+    from repvgg_onnx.cli.triton import run_triton
     from repvgg_onnx.serving.triton import TritonOptions
 
     run_triton(model, repository, TritonOptions(**configured), version=version, force=force, quiet=quiet)
@@ -337,6 +337,6 @@ def triton(
 @output_options
 def doctor(*, json_path: str | None, quiet: bool) -> None:
     """Try every part of this installation, and say how to install what is missing."""
-    from repvgg_onnx.cli.doctoring import run_doctor
+    from repvgg_onnx.cli.doctor import run_doctor
 
     run_doctor(Output(json_path, quiet))

@@ -27,20 +27,19 @@ from repvgg_onnx.cli.boundary import (
     error_line,
     is_debugging,
 )
-from repvgg_onnx.cli.configuring import settings_of
 from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.fusing import fused_file, machine_warnings, run_fuse, told
-from repvgg_onnx.cli.judging import failure
+from repvgg_onnx.cli.fuse import failure, fused_file, machine_warnings, run_fuse, told
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, rendered, show
 from repvgg_onnx.cli.places import protect_models
 from repvgg_onnx.cli.reports import destinations, failed_outcome, made_reports
 from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_request, is_folder
-from repvgg_onnx.cli.turns import Turns, begin, working
-from repvgg_onnx.fleet import beside, run_all
+from repvgg_onnx.cli.settings import settings_of
 from repvgg_onnx.report.machine import many_json
 from repvgg_onnx.report.model import Outcome
 from repvgg_onnx.report.summary import check_report, summary
+from repvgg_onnx.workflows.fleet import beside, run_all
+from repvgg_onnx.workflows.turns import Turns, begin, working
 
 Result = TypeVar("Result")
 

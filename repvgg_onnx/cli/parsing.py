@@ -1,17 +1,17 @@
 """Callbacks of options: what the user wrote as the value that it stands for."""
 
 import re
+from difflib import get_close_matches
 
 import click
+
+from repvgg_onnx.compiler.codes import CODES, Code
 
 
 def require_codes(_ctx: click.Context, _parameter: click.Parameter, codes: tuple[str, ...]) -> tuple[str, ...]:
     """Callback of ``--ignore``."""
-    if codes:
-        from repvgg_onnx.cli.explaining import require_code
-
-        for code in codes:
-            require_code(code)
+    for code in codes:
+        require_code(code)
     return codes
 
 
@@ -19,7 +19,7 @@ def parse_shapes(
     _ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, tuple[int, ...]]:
     """Callback of ``--shape``."""
-    from repvgg_onnx.shapes import parse_shape
+    from repvgg_onnx.graph.shapes import parse_shape
 
     return dict(map(parse_shape, texts))
 
@@ -49,3 +49,16 @@ def parse_ranges(
     from repvgg_onnx.checks.ranges import parse_range
 
     return dict(map(parse_range, texts))
+
+
+def require_code(code: str) -> Code:
+    """The long form of a code.
+
+    Raises:
+        UsageError: there is no such code.
+    """
+    if code in CODES:
+        return CODES[code]
+    near = get_close_matches(code, CODES, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "'repvgg-onnx explain' lists all"
+    raise click.UsageError(f"unknown code {code!r}: {hint}")

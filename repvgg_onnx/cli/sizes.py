@@ -7,10 +7,10 @@ from pathlib import Path
 from repvgg_onnx.census.sizes import declared_axes
 from repvgg_onnx.checks.sizes import is_open, runnable_shapes
 from repvgg_onnx.cli.options import Assumptions, Runtime
+from repvgg_onnx.compiler.fuse import prepare
+from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.errors import RepvggOnnxError
 from repvgg_onnx.graph.load import OpenModel, open_model
-from repvgg_onnx.pipeline import prepare
-from repvgg_onnx.stages import timed
 
 Sizes = Mapping[str, tuple[int, ...]]
 

@@ -15,15 +15,15 @@ from repvgg_onnx.cli.files import sides_of
 from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
 from repvgg_onnx.cli.output import stage
 from repvgg_onnx.cli.places import require_report_file
-from repvgg_onnx.cli.turns import alone
+from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions
+from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.fusion.decisions import UNDECIDED, Decisions
 from repvgg_onnx.graph.fingerprint import fingerprint
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.save import write_bytes
 from repvgg_onnx.report.marks import DECISIONS
-from repvgg_onnx.stages import timed
-from repvgg_onnx.tuning import Tuning, autotune
+from repvgg_onnx.workflows.autotune import Tuning, autotune
+from repvgg_onnx.workflows.turns import alone
 
 FORMAT_VERSION = 1
 """Raised when a key changes its meaning or goes."""

@@ -13,12 +13,12 @@ from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe, sides_of
 from repvgg_onnx.cli.options import FuseOptions, Output
 from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder, same_file
-from repvgg_onnx.fleet import beside
+from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model
 from repvgg_onnx.graph.storage.staging import Staging, staging, tidy
 from repvgg_onnx.report.model import ModelFile
-from repvgg_onnx.stages import timed
+from repvgg_onnx.workflows.fleet import beside
 
 
 @dataclass(frozen=True)

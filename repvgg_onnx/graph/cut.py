@@ -1,4 +1,4 @@
-"""Parts of a graph as models of their own."""
+"""Parts of a graph: what a tensor is computed from, and parts as models of their own."""
 
 from collections.abc import Container, Iterable, Sequence, Set
 

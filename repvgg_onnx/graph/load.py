@@ -13,12 +13,12 @@ from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import bodies_of, tensors_of
 from repvgg_onnx.graph.limits import check_indices, check_limits
 from repvgg_onnx.graph.order import sort_nodes, unsorted_graphs
+from repvgg_onnx.graph.pointers import POINTER, is_pointer
 from repvgg_onnx.graph.storage.external import resolve_all
 from repvgg_onnx.graph.storage.fields import check_fields
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.storage.wire import take_out_data
-from repvgg_onnx.pointers import POINTER, is_pointer
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from repvgg_onnx.checks.parity import OutputParity
 from repvgg_onnx.checks.regions import RegionParity
-from repvgg_onnx.fusion.codes import Code
+from repvgg_onnx.compiler.codes import Code
 from repvgg_onnx.report.findings import overridable_words, regions_found
 from repvgg_onnx.report.model import FuseReport, Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy

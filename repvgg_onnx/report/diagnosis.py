@@ -9,10 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from repvgg_onnx.doctor import Diagnosis, Finding, State
 from repvgg_onnx.report.document import Entry, document
 from repvgg_onnx.report.layout import BAD, GOOD, QUIET, dim, grid, section
 from repvgg_onnx.report.units import plural, printable
+from repvgg_onnx.workflows.doctor import Diagnosis, Finding, State
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from repvgg_onnx.fusion.codes import Code
+from repvgg_onnx.compiler.codes import Code
 from repvgg_onnx.report.layout import HEAD, section
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from repvgg_onnx.fusion.results import Refusal, Region
+from repvgg_onnx.compiler.results import Refusal, Region
 from repvgg_onnx.report.groups import (
     RefusalGroup,
     RegionGroup,

@@ -5,8 +5,8 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from repvgg_onnx.fusion.codes import Code
-from repvgg_onnx.fusion.results import Cost, Refusal, Region
+from repvgg_onnx.compiler.codes import Code
+from repvgg_onnx.compiler.results import Cost, Refusal, Region
 
 Item = TypeVar("Item")
 

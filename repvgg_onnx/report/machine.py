@@ -11,8 +11,8 @@ from msgspec import field
 from repvgg_onnx.census import Layer, Profile
 from repvgg_onnx.checks.bisection import Bisection
 from repvgg_onnx.checks.parity import Parity
-from repvgg_onnx.fusion.codes import Code
-from repvgg_onnx.fusion.results import Member, Refusal, Region
+from repvgg_onnx.compiler.codes import Code
+from repvgg_onnx.compiler.results import Member, Refusal, Region
 from repvgg_onnx.report.checked import (
     BenchEntry,
     BisectionEntry,
@@ -28,8 +28,8 @@ from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Overridable
 from repvgg_onnx.report.remedy import command
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
-from repvgg_onnx.tuning import Judgement
-from repvgg_onnx.tuning import Outcome as TuningOutcome
+from repvgg_onnx.workflows.autotune import Judgement
+from repvgg_onnx.workflows.autotune import Outcome as TuningOutcome
 
 if TYPE_CHECKING:
     from typing_extensions import Self

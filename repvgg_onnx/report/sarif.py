@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from repvgg_onnx.fusion.codes import CODES, Code
-from repvgg_onnx.fusion.results import Region
+from repvgg_onnx.compiler.codes import CODES, Code
+from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.report.cases import KINDS, Case, State, cases
 from repvgg_onnx.report.groups import branch_sum, folded_node
 from repvgg_onnx.report.model import Outcome, Verdict

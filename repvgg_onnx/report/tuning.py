@@ -9,7 +9,7 @@ from repvgg_onnx.report.groups import branch_sum, folded_node, gather
 from repvgg_onnx.report.layout import BAD, GOOD, dim
 from repvgg_onnx.report.model import Tuned
 from repvgg_onnx.report.units import printable
-from repvgg_onnx.tuning import Judgement
+from repvgg_onnx.workflows.autotune import Judgement
 
 _OUTCOMES = {
     "given-back": "the whole model was surely slower than the input, so nothing doubtful is folded",

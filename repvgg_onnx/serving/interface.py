@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from repvgg_onnx.graph.bodies import fed_inputs
-from repvgg_onnx.shapes import Axis
+from repvgg_onnx.graph.shapes import Axis
 
 NO_TENSOR = 0
 """Element type of what is a sequence, a map, an optional or a sparse tensor, or has no type at all."""

@@ -13,6 +13,7 @@ import onnx
 
 from repvgg_onnx.graph.bodies import label_of, nested_bodies, stored_tensors
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, standard_opset, tensor_types
+from repvgg_onnx.graph.shapes import bind_shapes
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
 from repvgg_onnx.serving.restrictions import Seen, keeps
@@ -24,7 +25,6 @@ from repvgg_onnx.serving.tensorrt_operators import (
     RESTRICTIONS,
     TYPES,
 )
-from repvgg_onnx.shapes import bind_shapes
 
 PRECISION_HINT = "half precision: --fp16 with TensorRT 10; TensorRT 11 has no such option and wants a float16 model"
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import onnx
 
 from repvgg_onnx.errors import CheckError, ModelError
+from repvgg_onnx.graph.shapes import bind_shapes
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
 from repvgg_onnx.serving.messages import model_config_messages
-from repvgg_onnx.shapes import bind_shapes
 
 Precision = Literal["fp16", "fp32"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.extras import import_extra
-from repvgg_onnx.pointers import POINTER, is_pointer_file
+from repvgg_onnx.graph.pointers import POINTER, is_pointer_file
 from repvgg_onnx.zoo.quiet import quiet
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from repvgg_onnx.proof import Proof, prove
+from repvgg_onnx.workflows.prove import Proof, prove
 from samples import zoo
 
 

@@ -31,7 +31,7 @@ from repvgg_onnx import fuse
 from repvgg_onnx.checks.comparison import normalized_error
 from repvgg_onnx.checks.session import LEVELS, loadable, open_session
 from samples import zoo
-from tests.fusion.trial import widened
+from tests.compiler.trial import widened
 
 NETWORKS = ("repvgg-a0", "repvgg-a1", "repvgg-a2", "repvgg-b0", "repvgg-b1g4", "repvgg-d2se")
 

@@ -22,8 +22,8 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.fusion.generator import LONGEST, random_model
-from tests.fusion.trial import assert_holds, kinds
+from tests.compiler.generator import LONGEST, random_model
+from tests.compiler.trial import assert_holds, kinds
 
 CHUNK = 250  # graphs between two lines of progress
 LIMIT_S = 10.0  # of processor time for one graph, which takes some hundredths

@@ -27,7 +27,7 @@ import onnx
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import repvgg_onnx.cli.fusing  # noqa: F401  imported once here, and not in every child
+import repvgg_onnx.cli.fuse  # noqa: F401  imported once here, and not in every child
 from repvgg_onnx import load_model, save_model
 from repvgg_onnx.cli import cli
 from repvgg_onnx.graph import save

@@ -26,7 +26,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from repvgg_onnx import fuse
-from tests.fusion.long_graphs import KINDS
+from tests.compiler.long_graphs import KINDS
 
 STEEPEST = 1.3  # exponent
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from repvgg_onnx.errors import RepvggOnnxError
 from repvgg_onnx.graph.load import open_model
+from repvgg_onnx.graph.shapes import bind_shapes, parse_shape
 from repvgg_onnx.serving.interface import inputs_of
-from repvgg_onnx.shapes import bind_shapes, parse_shape
 
 WARMUP_ROUNDS = 20
 Shapes = dict[str, tuple[int, ...]]

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from repvgg_onnx import Fusion, fuse
-from repvgg_onnx.fusion.lifters import LIFTERS
-from repvgg_onnx.fusion.lifters.quantized import QUANTIZED
+from repvgg_onnx.compiler.lifters import LIFTERS
+from repvgg_onnx.compiler.lifters.quantized import QUANTIZED
 from tests.backend.networks import STORED, light
 from tests.models import assert_settled, feeds
 from tests.oracle import error, run

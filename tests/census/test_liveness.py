@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from repvgg_onnx.census import profile
-from repvgg_onnx.census.liveness import Step, live_bytes
+from repvgg_onnx.census.profiling import Step, live_bytes
 
 
 @st.composite

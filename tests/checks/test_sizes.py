@@ -7,7 +7,7 @@ import pytest
 from repvgg_onnx import CheckError, autotune, benchmark, prove, verify
 from repvgg_onnx.checks.sizes import is_open, option, runnable_shapes
 from repvgg_onnx.errors import LoadError, RunError
-from repvgg_onnx.shapes import alternatives, bind_shapes
+from repvgg_onnx.graph.shapes import alternatives, bind_shapes
 from tests.models import build
 
 # One row is left of a kernel as high as the image, and squeezed away, so that only one height runs.

@@ -5,10 +5,10 @@ import pytest
 from click.testing import CliRunner
 
 from repvgg_onnx.cli import candidates, cli
-from repvgg_onnx.pipeline import Fusion, fuse
-from repvgg_onnx.proof import Proof
+from repvgg_onnx.compiler.fuse import Fusion, fuse
+from repvgg_onnx.workflows.prove import Proof
 from tests.cli.models import BLOCK, PLAIN, filled, perturbed
-from tests.test_autotune import races
+from tests.workflows.test_autotune import races
 
 __all__ = ["races"]
 

@@ -193,7 +193,7 @@ def test_a_check_that_passes_says_nothing_to_run(run, plain, block):
 
 
 def test_a_busy_machine_is_said(run, block, monkeypatch):
-    monkeypatch.setattr("repvgg_onnx.cli.fusing.obstacles", lambda environment, threads: ("the load is high: wait",))
+    monkeypatch.setattr("repvgg_onnx.cli.fuse.obstacles", lambda environment, threads: ("the load is high: wait",))
 
     assert "noisy: the load is high: wait" in run("fuse", block, "--bench-seconds", "0.05").out
     assert "noisy" not in run("fuse", block, "--no-bench").out
@@ -203,8 +203,8 @@ def test_a_busy_machine_is_said(run, block, monkeypatch):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_busy_machine_is_said_once_below_the_table(run, block, plain, tmp_path, monkeypatch, jobs):
     loads = iter(["the load is high: wait", *(["the load is our own"] * 9)])
-    monkeypatch.setattr("repvgg_onnx.cli.fusing.describe_environment", lambda: None)
-    monkeypatch.setattr("repvgg_onnx.cli.fusing.obstacles", lambda environment, threads: (next(loads),))
+    monkeypatch.setattr("repvgg_onnx.cli.fuse.describe_environment", lambda: None)
+    monkeypatch.setattr("repvgg_onnx.cli.fuse.obstacles", lambda environment, threads: (next(loads),))
 
     ran = run("fuse", block, plain, "-o", tmp_path / "out", "--bench-seconds", "0.05", "--jobs", jobs)
 

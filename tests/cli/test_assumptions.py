@@ -7,10 +7,10 @@ from inspect import signature
 import onnx
 import pytest
 
-import repvgg_onnx.cli.checking as checking
-import repvgg_onnx.proof as proof
+import repvgg_onnx.cli.verify as verify
+import repvgg_onnx.workflows.prove as prove
 from repvgg_onnx.cli.options import Assumptions
-from repvgg_onnx.pipeline import fuse, prepare
+from repvgg_onnx.compiler.fuse import fuse, prepare
 from tests.cli.models import BLOCK, PLAIN, SHAPES, filled
 from tests.cli.reading import op_types, words
 
@@ -81,7 +81,7 @@ def test_training_mode_is_rewritten_folded_and_compared_in_inference_mode(run, t
 
 def test_both_checks_get_the_prepared_input(run, training, monkeypatch):
     baselines = []
-    benchmark, reference = checking.benchmark, proof.reference
+    benchmark, reference = verify.benchmark, prove.reference
 
     def measuring(before, after, **options):
         baselines.append(before)
@@ -91,8 +91,8 @@ def test_both_checks_get_the_prepared_input(run, training, monkeypatch):
         baselines.append(before)
         return reference(before, *arguments, **options)
 
-    monkeypatch.setattr(checking, "benchmark", measuring)
-    monkeypatch.setattr(proof, "reference", referring)
+    monkeypatch.setattr(verify, "benchmark", measuring)
+    monkeypatch.setattr(prove, "reference", referring)
 
     assert run("fuse", training, "--assume-inference", "--bench-seconds", "0.1").code == 0
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import onnx
 import pytest
 
-from repvgg_onnx.cli import benching
+from repvgg_onnx.cli import bench
 from tests.cli.models import BLOCK, filled, perturbed
 
 QUICK = ("--seconds", "0.02")
@@ -88,7 +88,7 @@ def test_a_sweep_is_a_block_for_every_batch_and_number_of_threads(run, block, ot
 
 def test_a_batch_that_a_model_does_not_take_is_found_before_anything_is_measured(run, fixed, monkeypatch):
     assert run("bench", fixed, *QUICK, "--batch", "2").code == 0
-    monkeypatch.setattr(benching, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
 
     ran = run("bench", fixed, "--batch", "2,8")
 
@@ -98,14 +98,14 @@ def test_a_batch_that_a_model_does_not_take_is_found_before_anything_is_measured
 
 def test_options_reach_the_measurement(run, block, other, monkeypatch):
     seen = []
-    measure = benching.benchmark_models
+    measure = bench.benchmark_models
 
     def spy(models, **options):
         seen.append((models, options))
         return measure(models, **{**options, "isolate": False, "provider": "CPUExecutionProvider"})
 
-    monkeypatch.setattr(benching, "benchmark_models", spy)
-    monkeypatch.setattr(benching, "common_sizes", lambda *_: None)  # the provider is not there to try any on
+    monkeypatch.setattr(bench, "benchmark_models", spy)
+    monkeypatch.setattr(bench, "common_sizes", lambda *_: None)  # the provider is not there to try any on
     more = ["--provider", "AnyProvider", "--provider-option", "device_id=1", "--provider-option", "a=b=c"]
     ran = run("bench", block, other, *QUICK, *more, "--range", "image=0,1", "--isolate")
 
@@ -127,7 +127,7 @@ def test_options_reach_the_measurement(run, block, other, monkeypatch):
 
 
 def test_a_noisy_machine_is_said_so(run, block, monkeypatch):
-    monkeypatch.setattr(benching, "obstacles", lambda environment, threads: (f"{threads} threads are too many: stop",))
+    monkeypatch.setattr(bench, "obstacles", lambda environment, threads: (f"{threads} threads are too many: stop",))
 
     ran = run("bench", block, *QUICK, "--threads", "1,2", "--json")
     text = run("bench", block, *QUICK, "--threads", "2,1")
@@ -184,7 +184,7 @@ def test_a_picture_of_the_distributions(run, block, other, tmp_path):
 def test_a_picture_that_must_not_be_written_is_misuse_before_measuring(
     run, block, tmp_path, monkeypatch, plot, more, sentence
 ):
-    monkeypatch.setattr(benching, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.svg").symlink_to(block)
     before = block.read_bytes()
@@ -198,7 +198,7 @@ def test_a_picture_that_must_not_be_written_is_misuse_before_measuring(
 
 
 def test_a_picture_without_matplotlib_is_one_line_before_measuring(run, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(benching, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     ran = run("bench", block, "--plot", tmp_path / "out.svg")

@@ -11,10 +11,10 @@ import pytest
 
 import repvgg_onnx
 from repvgg_onnx import __version__
-from repvgg_onnx.cli import doctoring
+from repvgg_onnx.cli import doctor as cli_doctor
 from repvgg_onnx.cli.output import rendered
-from repvgg_onnx.doctor import PARTS, Diagnosis, Finding, Part, State, examine
 from repvgg_onnx.report.diagnosis import diagnosis_json, diagnosis_report
+from repvgg_onnx.workflows.doctor import PARTS, Diagnosis, Finding, Part, State, examine
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -136,7 +136,7 @@ def broken(name, state=State.FAILS, sentence="crashed with signal SIGSEGV"):
 
 
 def test_without_the_core_the_exit_code_is_one(run, monkeypatch):
-    monkeypatch.setattr(doctoring, "examine", lambda version: diagnosis(**broken("runtime"), **broken("models")))
+    monkeypatch.setattr(cli_doctor, "examine", lambda version: diagnosis(**broken("runtime"), **broken("models")))
     ran = run("doctor")
 
     assert {part.name for part in PARTS if part.core} == {"models", "fusion", "runtime"}
@@ -149,7 +149,7 @@ def test_without_the_core_the_exit_code_is_one(run, monkeypatch):
 
 def test_without_an_optional_part_the_exit_code_is_zero(run, monkeypatch, tmp_path):
     missing = broken("export", State.MISSING, "No module named 'torch'")
-    monkeypatch.setattr(doctoring, "examine", lambda version: diagnosis(**missing))
+    monkeypatch.setattr(cli_doctor, "examine", lambda version: diagnosis(**missing))
     ran = run("doctor", f"--json={tmp_path / 'found.json'}")
 
     assert (ran.code, ran.err) == (0, "")
@@ -174,9 +174,9 @@ def test_a_core_package_that_crashes_python_does_not_end_the_command(tmp_path, m
     program = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
-from repvgg_onnx.doctor import PARTS
-import repvgg_onnx.doctor.examination as examination
-import repvgg_onnx.cli.doctoring as doctoring
+from repvgg_onnx.workflows.doctor import PARTS
+import repvgg_onnx.workflows.doctor.examination as examination
+import repvgg_onnx.cli.doctor as doctoring
 doctoring.examine = lambda version: examination.examine(version, PARTS[:3])
 from repvgg_onnx.cli import main
 sys.argv[1:] = ["doctor"]

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from repvgg_onnx.cli import boundary, candidates
+from repvgg_onnx.compiler.lifters import LIFTERS
 from repvgg_onnx.errors import CheckError, ExtraMissingError, ModelError
-from repvgg_onnx.fusion.lifters import LIFTERS
 from tests.cli.models import BLOCK, filled
 
 

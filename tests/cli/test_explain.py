@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from repvgg_onnx.fusion.codes import CODES
+from repvgg_onnx.compiler.codes import CODES
 from tests.cli.reading import words
 
 

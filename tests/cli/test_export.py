@@ -1,7 +1,7 @@
 import onnx
 import pytest
 
-import repvgg_onnx.cli.exporting as exporting
+import repvgg_onnx.cli.export as cli_export
 from repvgg_onnx.errors import ExtraMissingError
 from repvgg_onnx.zoo import names
 from tests.cli.models import PLAIN, filled
@@ -20,8 +20,8 @@ def zoo(monkeypatch):
         calls.append((module, options))
         return filled(PLAIN)
 
-    monkeypatch.setattr(exporting, "build", build)
-    monkeypatch.setattr(exporting, "export", export)
+    monkeypatch.setattr(cli_export, "build", build)
+    monkeypatch.setattr(cli_export, "export", export)
     return calls
 
 
@@ -71,7 +71,7 @@ def test_missing_torch_is_one_line(run, tmp_path, monkeypatch):
     def absent(name, **options):
         raise ExtraMissingError("torch is not installed: pip install 'repvgg-onnx[export]'")
 
-    monkeypatch.setattr(exporting, "build", absent)
+    monkeypatch.setattr(cli_export, "build", absent)
 
     ran = run("export", "repvgg-a0", "-o", tmp_path / "a0.onnx")
 

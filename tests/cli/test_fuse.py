@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-import repvgg_onnx.cli.checking as checking
+import repvgg_onnx.cli.verify as cli_verify
 from repvgg_onnx.cli import candidates
 from tests.cli.models import BLOCK, PLAIN, filled
 from tests.cli.reading import op_types, words
@@ -18,7 +18,7 @@ from tests.folders import names
 def checks(monkeypatch):
     """Records the arguments of the two checks, which still run."""
     calls = SimpleNamespace(verify=[], benchmark=[])
-    prove, benchmark = candidates.prove, checking.benchmark
+    prove, benchmark = candidates.prove, cli_verify.benchmark
 
     def proving(before, *, written, **options):
         def writing(model):
@@ -33,7 +33,7 @@ def checks(monkeypatch):
         return benchmark(before, after, **options)
 
     monkeypatch.setattr(candidates, "prove", proving)
-    monkeypatch.setattr(checking, "benchmark", measuring)
+    monkeypatch.setattr(cli_verify, "benchmark", measuring)
     return calls
 
 

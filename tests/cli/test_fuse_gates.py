@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-import repvgg_onnx.pipeline as pipeline
+import repvgg_onnx.compiler.fuse as compiler
 from repvgg_onnx.checks.latency import Latency
-from repvgg_onnx.cli import judging
+from repvgg_onnx.cli.fuse import judge
 from repvgg_onnx.cli.options import FuseOptions
 from repvgg_onnx.report.model import Verdict
 from tests.cli.reading import words
@@ -83,7 +83,7 @@ def test_the_gate_fails_only_where_the_whole_interval_is_below_it(latency, verdi
         max_constant_mb=64,
     )
 
-    assert judging.judge(options, [region()], None, latency) is verdict
+    assert judge(options, [region()], None, latency) is verdict
 
 
 def test_min_speedup_writes_nothing_where_it_is_not_reached(run, block, tmp_path):
@@ -106,13 +106,13 @@ def test_min_speedup_lets_pass_what_reaches_it(run, block, tmp_path):
 @pytest.fixture
 def failing_region(monkeypatch):
     """The only region of the block is folded wrongly by a thousandth, whatever it ends in."""
-    fold = pipeline.fold
+    fold = compiler.fold
 
     def spoiled(value, *arguments):
         folded = fold(value, *arguments)
         return dataclasses.replace(folded, kernel=folded.kernel * folded.kernel.dtype.type(1.001))
 
-    monkeypatch.setattr(pipeline, "fold", spoiled)
+    monkeypatch.setattr(compiler, "fold", spoiled)
 
 
 @pytest.mark.usefixtures("failing_region")

@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 import repvgg_onnx.cli.writing as writing
-from repvgg_onnx.fusion.codes import CODES
+from repvgg_onnx.compiler.codes import CODES
 from tests.cli.models import BLOCK, HEADER, filled
 from tests.cli.reading import words
 

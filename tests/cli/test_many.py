@@ -16,8 +16,8 @@ import pytest
 import repvgg_onnx.cli.many as many
 from repvgg_onnx.cli.boundary import BadInputError
 from repvgg_onnx.cli.reports import failed_outcome
-from repvgg_onnx.cli.turns import Turns, alone, take, working
 from repvgg_onnx.graph.watch import LIMIT_S, uninterruptible
+from repvgg_onnx.workflows.turns import Turns, alone, take, working
 from tests.cli.models import BLOCK, filled, two_and_one
 from tests.cli.reading import op_types
 from tests.folders import names

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from tests.cli.models import HEADER, filled
-from tests.test_config import here, write
+from tests.cli.test_settings_file import here, write
 
 if sys.version_info >= (3, 11):
     import tomllib

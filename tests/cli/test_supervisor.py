@@ -45,7 +45,7 @@ supervised(work, limit_s=float(sys.argv[2]), grace_s=float(sys.argv[3]))
 """
 COMMAND = f"""{HANG}{SPIN}
 import onnx
-import repvgg_onnx.proof as proof
+import repvgg_onnx.workflows.prove as proof
 from repvgg_onnx.cli import cli, supervisor
 
 {{where}} = {{what}}

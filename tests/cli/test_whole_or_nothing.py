@@ -8,8 +8,8 @@ import pytest
 from tests.cli.models import BLOCK, filled
 
 RENDERERS = {
-    "the text": "repvgg_onnx.cli.fusing.fuse_report",
-    "the JSON": "repvgg_onnx.cli.fusing.fuse_json",
+    "the text": "repvgg_onnx.cli.fuse.fuse_report",
+    "the JSON": "repvgg_onnx.cli.fuse.fuse_json",
     "junit": "repvgg_onnx.report.junit.junit_report",
     "md": "repvgg_onnx.report.markdown.markdown_report",
     "html": "repvgg_onnx.report.html.html_report",

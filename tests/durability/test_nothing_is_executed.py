@@ -9,7 +9,7 @@ import repvgg_onnx
 
 SOURCES = sorted(Path(repvgg_onnx.__file__).parent.rglob("*.py"))
 RUNNING = {"pickle", "marshal", "shelve", "subprocess", "dill", "cloudpickle", "joblib", "runpy", "code"}
-OWN_PROCESSES = [("checks", "latency", "isolation.py"), ("repvgg_onnx", "doctor", "examination.py")]
+OWN_PROCESSES = [("checks", "latency", "isolation.py"), ("workflows", "doctor", "examination.py")]
 """The only module that starts processes: this interpreter, without the working folder, on a program of its own."""
 SAFE = {("np", "load"): ("allow_pickle", False), ("torch", "load"): ("weights_only", True)}
 

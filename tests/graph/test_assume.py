@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from repvgg_onnx import CheckError, autotune, fuse, fuse_many, prove
-from repvgg_onnx.pipeline import prepare
+from repvgg_onnx.compiler.fuse import prepare
 from tests.models import batch_norm, build, ops
 
 TRAINING = """net (float[2,4,5,7] x) => (float[2,4,5,7] y) {

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from repvgg_onnx import ModelError, fuse, load_model, save_model
-from repvgg_onnx.fusion import write
+from repvgg_onnx.compiler import write
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.save import stage_model
 from repvgg_onnx.graph.storage import wire

@@ -19,7 +19,7 @@ from repvgg_onnx.graph import load
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.evaluate import dense
 from repvgg_onnx.graph.storage import wire
-from tests.fusion.trial import Feeds, widened
+from tests.compiler.trial import Feeds, widened
 
 SECONDS = 10.0
 WORST = 1e-4

@@ -13,7 +13,7 @@ from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.parity import Parity, verify
 from repvgg_onnx.checks.reference import LOUD, Reference, reference
 from repvgg_onnx.checks.regions import check_regions
-from repvgg_onnx.proof import pieces_of, prove
+from repvgg_onnx.workflows.prove import pieces_of, prove
 from tests.referee import mutations, networks
 
 FAULTS = ("kernel_off", "bias_off", "wrong_stride", "dropped_relu", "swapped_input", "lost_branch")

@@ -14,13 +14,13 @@ import numpy as np
 import onnx
 import pytest
 
-from repvgg_onnx import tuning
-from repvgg_onnx.cli import doctoring
+from repvgg_onnx.cli import doctor
 from repvgg_onnx.report.schema import schema
+from repvgg_onnx.workflows import autotune
 from tests.cli.models import BLOCK, HEADER, filled, perturbed
 from tests.cli.test_doctor import broken, diagnosis
 from tests.models import build
-from tests.test_autotune import FASTER, SLOWER, Races, twice
+from tests.workflows.test_autotune import FASTER, SLOWER, Races, twice
 
 RULES = jsonschema.Draft202012Validator(schema())
 GOLDEN = Path(__file__).parent / "golden"
@@ -140,13 +140,13 @@ def test_bench_of_several_batches_and_models(agrees, block):
 def test_autotune(agrees, monkeypatch, tmp_path):
     races = Races()
     races.parts |= {"b": SLOWER, "h": FASTER}
-    monkeypatch.setattr(tuning, "benchmark", races)
+    monkeypatch.setattr(autotune, "benchmark", races)
     onnx.save(twice(), tmp_path / "net.onnx")
     agrees("autotune", "fuse", tmp_path / "net.onnx", "--autotune", "--no-bench")
 
 
 def test_doctor(agrees, monkeypatch):
-    monkeypatch.setattr(doctoring, "examine", lambda _version: diagnosis(**broken("report")))
+    monkeypatch.setattr(doctor, "examine", lambda _version: diagnosis(**broken("report")))
     agrees("doctor", "doctor")
 
 

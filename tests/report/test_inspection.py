@@ -1,6 +1,6 @@
 import pytest
 
-from repvgg_onnx.fusion.codes import CODES, Code
+from repvgg_onnx.compiler.codes import CODES, Code
 from repvgg_onnx.report.explanation import explanation, overview
 from repvgg_onnx.report.groups import group_advice
 from repvgg_onnx.report.model import Verdict

@@ -6,13 +6,13 @@ import math
 import pytest
 
 from repvgg_onnx.checks.parity import Parity, verify
-from repvgg_onnx.proof import prove
 from repvgg_onnx.report.html import html_report
 from repvgg_onnx.report.machine import parity_json
 from repvgg_onnx.report.markdown import markdown_report
 from repvgg_onnx.report.model import Verdict
 from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.terminal import fuse_report, parity_report
+from repvgg_onnx.workflows.prove import prove
 from tests.checks.noisy import chaos, regrouped
 from tests.checks.test_plain_types import strangers
 from tests.models import repvgg_block

@@ -14,13 +14,13 @@ import numpy as np
 import onnx
 import pytest
 
-from repvgg_onnx.doctor import Diagnosis
 from repvgg_onnx.report.document import SCHEMA_VERSION
 from repvgg_onnx.report.latency import BenchReport
 from repvgg_onnx.report.machine import fuse_json
 from repvgg_onnx.report.model import Outcome
 from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.schema import schema
+from repvgg_onnx.workflows.doctor import Diagnosis
 from tests.report.values import region, report
 
 RULES = jsonschema.Draft202012Validator(schema())

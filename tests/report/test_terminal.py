@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from repvgg_onnx.census import Census
-from repvgg_onnx.fusion.codes import CODES
+from repvgg_onnx.compiler.codes import CODES
 from repvgg_onnx.report.model import ModelFile, Verdict
 from repvgg_onnx.report.terminal import fuse_report, latency_report, parity_failure, parity_report
 from tests.report.values import latency, parity, refusal, region, report, wrong_shape

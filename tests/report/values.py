@@ -10,7 +10,7 @@ from repvgg_onnx.checks.latency import Conditions, Latency
 from repvgg_onnx.checks.parity import OutputParity, Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.checks.statistics import Timing
-from repvgg_onnx.fusion.results import Cost, Member, Refusal, Region
+from repvgg_onnx.compiler.results import Cost, Member, Refusal, Region
 from repvgg_onnx.report.machine import fuse_json
 from repvgg_onnx.report.model import FuseReport, ModelFile, Outcome, Verdict
 from repvgg_onnx.report.run import Run

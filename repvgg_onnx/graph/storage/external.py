@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.pointers import POINTER, is_pointer_file
 from repvgg_onnx.graph.storage.tensors import is_external, needed_bytes, stored_fields
-from repvgg_onnx.pointers import POINTER, is_pointer_file
 
 REPEATS = 4  # how often the same bytes may be named on average, so that a small file cannot stand for a huge model
 _NUMBER = re.compile(r"[0-9]{1,18}")

@@ -10,8 +10,8 @@ import numpy as np
 
 from repvgg_onnx.census import Profile
 from repvgg_onnx.checks.regions import RegionParity
+from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.extras import import_extra
-from repvgg_onnx.fusion.results import Region
 from repvgg_onnx.report.units import printable, size, time_unit
 
 Draw = Callable[[Any], None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import takewhile
 
-from repvgg_onnx.fusion.results import Region
+from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.report.groups import gather
 from repvgg_onnx.report.topology import Operation, conv_detail
 from repvgg_onnx.report.units import printable

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from repvgg_onnx.fusion.results import Region
+from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.report.cases import outcome_line
 from repvgg_onnx.report.census import profile_rows
 from repvgg_onnx.report.groups import RefusalGroup, branch_sum, folded_node, group_refusals, group_regions

@@ -1,0 +1,1 @@
+"""Affine convolutions as values: numpy only, and nothing of ONNX."""

@@ -1,0 +1,321 @@
+"""fuse() with every region checked on its own, and the whole: what fails is left as it was, and the rest is kept."""
+
+import math
+import os
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from repvgg_onnx.checks.conditions import Conditions
+from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
+from repvgg_onnx.checks.inputs import Ranges, Shapes
+from repvgg_onnx.checks.parity import Parity, judge
+from repvgg_onnx.checks.precision import require_tolerance
+from repvgg_onnx.checks.reference import Reference, reference
+from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
+from repvgg_onnx.checks.session import CPU, ProviderLike, loadable
+from repvgg_onnx.checks.sizes import on_runnable_shapes
+from repvgg_onnx.compiler.containment import contained
+from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions
+from repvgg_onnx.compiler.fold import Folded
+from repvgg_onnx.compiler.forms import form_of
+from repvgg_onnx.compiler.fuse import Fusion, fuse, input_shapes, prepare
+from repvgg_onnx.compiler.lifters import LIFTERS, WORTH_INLINING
+from repvgg_onnx.compiler.results import Refusal, Region
+from repvgg_onnx.compiler.value import Frame
+from repvgg_onnx.compiler.walk import Candidate, walk
+from repvgg_onnx.compiler.write import Writer, write_form
+from repvgg_onnx.errors import LiftError
+from repvgg_onnx.graph.budget import DEFAULT_MB
+from repvgg_onnx.graph.cut import Cutter, model_of
+from repvgg_onnx.graph.link import view_model
+from repvgg_onnx.graph.load import ModelLike, load_model
+from repvgg_onnx.graph.normalize import inline_functions
+from repvgg_onnx.graph.view import GraphView, NodeView
+
+MOST_ROLLED_BACK = 16
+"""Regions that may be found guilty one after the other, each with several comparisons; then all that is left is."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A fusion of which every region was checked, and then the whole.
+
+    Attributes:
+        fusion: what was kept; regions that failed are among its refusals.
+        regions: how each kept region compares with the original, in the order of ``fusion.regions``; those inside
+            subgraphs are left out, since their tensors cannot be observed.
+        failed: how the regions that were left as they were compared: on their own, or, without a bound, the output
+            that differs with them.
+        parity: how the outputs of the fused model compare with the original's; None where nothing is folded.
+    """
+
+    fusion: Fusion
+    regions: tuple[RegionParity, ...]
+    failed: tuple[RegionParity, ...]
+    parity: Parity | None = None
+
+    @property
+    def worst(self) -> RegionParity | None:
+        """The kept region with the largest error; None where there is none to observe."""
+        return max(self.regions, key=lambda region: region.error, default=None)
+
+
+@on_runnable_shapes
+def prove(
+    model: ModelLike,
+    *,
+    shapes: Shapes | None = None,
+    inputs: InputsLike | None = None,
+    ranges: Ranges | None = None,
+    labels: LabelsLike | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    tolerance: float | None = None,
+    assume_inference: bool = False,
+    freeze_initializers: bool = False,
+    assume_placeholders: bool = False,
+    outputs: Collection[str] = (),
+    max_constant_mb: int = DEFAULT_MB,
+    provider: ProviderLike = CPU,
+    threads: int = 0,
+    custom_ops: Sequence[str | os.PathLike[str]] = (),
+    decisions: Decisions = UNDECIDED,
+    written: Callable[[onnx.ModelProto], ModelLike] | None = None,
+) -> Proof:
+    """fuse(), every region checked on the activations that arrive at its root, and the outputs of the whole compared.
+
+    A region that fails is left as it was. If an output differs although every region passes, the region that does it
+    is looked for by bisection over the regions and left as it was too, and the rest is compared again.
+
+    Args:
+        model: as for fuse().
+        shapes: as for fuse(), and what the original is run with.
+        inputs: as for verify().
+        ranges: as for verify().
+        labels: as for verify().
+        seeds: as for verify().
+        tolerance: as for verify(); regions are held to their own bounds.
+        assume_inference: as for fuse().
+        freeze_initializers: as for fuse().
+        assume_placeholders: as for fuse().
+        outputs: as for fuse().
+        max_constant_mb: as for fuse().
+        provider: onnxruntime execution provider, or its name and its options.
+        threads: threads inside an operator; 0 lets onnxruntime decide.
+        custom_ops: as for verify().
+        decisions: as for fuse().
+        written: gives the model that is compared in the place of a fused one, such as the file that it was written to.
+
+    Raises:
+        ModelError: the model cannot be read, is not valid, or onnxruntime cannot load it.
+        CheckError: ``shapes`` or ``inputs`` do not fit the model, or it cannot be run on a feed.
+    """
+    require_tolerance(tolerance)
+    loaded = load_model(model)
+    assumed: dict[str, Any] = {
+        "assume_inference": assume_inference,
+        "freeze_initializers": freeze_initializers,
+        "assume_placeholders": assume_placeholders,
+        "outputs": outputs,
+    }
+    source, _ = prepare(loaded, **assumed)
+    flat = inline_functions(source, WORTH_INLINING)
+    compiled = partial(
+        fuse,
+        loaded,
+        shapes=shapes,
+        max_constant_mb=max_constant_mb,
+        decisions=decisions,
+        **assumed,
+    )
+    fusion = compiled()
+    if not fusion.regions:
+        return Proof(fusion, (), ())
+    conditions = Conditions(shapes, inputs, ranges, labels, seeds, provider, threads, custom_ops)
+    pieces = list(pieces_of(flat, fusion, shapes or {}))
+    with loadable(flat) as content:
+        ends = [end for piece in pieces for end in (piece.root, piece.sink)]
+        run = _Trial(compiled, reference(flat, content, conditions, exposed=ends), tolerance, written or (lambda m: m))
+        return run.proof(flat, fusion, pieces, shapes or {})
+
+
+@dataclass
+class _Trial:
+    """Fusions of one model, judged until one passes.
+
+    Attributes:
+        compiled: fuses the model, given the sinks that no region may end in.
+        known: the original.
+        tolerance: as for prove().
+        written: as for prove().
+    """
+
+    compiled: Callable[..., Fusion]
+    known: Reference
+    tolerance: float | None
+    written: Callable[[onnx.ModelProto], ModelLike]
+
+    def proof(self, flat: onnx.ModelProto, fusion: Fusion, pieces: Sequence[Piece], shapes: Shapes) -> Proof:
+        """What is kept of a fusion: every region passes, and all of them together."""
+        refused: dict[str, Refusal] = {}
+        failed: list[RegionParity] = []
+        while True:
+            checked = check_regions(self.known, pieces)
+            wrong = [parity for parity in checked if not parity.passed]
+            refused |= {parity.sink: _refusal(parity) for parity in wrong}
+            if not wrong:
+                parity = self._parity(fusion, {region.sink: region.error for region in checked})
+                if parity is None or parity.passed:
+                    return Proof(fusion, checked, tuple(failed), parity)
+                guilty = self._guilty(fusion, refused, parity, everything=len(failed) >= MOST_ROLLED_BACK)
+                wrong = [_of_whole(region, parity) for region in guilty]
+                why = f"with it folded, the outputs differ: {parity.worst.difference}"
+                refused |= {region.sink: Refusal("check-failed", region.name, why) for region in guilty}
+            failed += wrong
+            fusion = self.compiled(refused=refused)
+            pieces = list(pieces_of(flat, fusion, shapes))
+
+    def _parity(self, fusion: Fusion, proven: Mapping[str, float] | None = None) -> Parity | None:
+        """How the outputs compare; None where nothing is folded."""
+        if not fusion.regions:
+            return None
+        return judge(self.known, self.written(fusion.model), tolerance=self.tolerance, proven=proven)
+
+    def _guilty(
+        self, fusion: Fusion, refused: Mapping[str, Refusal], parity: Parity, *, everything: bool
+    ) -> list[Region]:
+        """The regions without which the outputs may agree: at least one.
+
+        A tensor inside that differs is the sink of one. Where none does, the fewest regions from the input on are
+        looked for that make an output differ: the last of them does it.
+        """
+        regions = list(fusion.regions)
+        inner = {tensor.name: tensor for tensor in parity.inner if not tensor.passed}
+        named = [region for region in regions if region.sink in inner]
+        if not named and not everything and len(regions) > 1:
+            passing, failing = 0, len(regions)
+            while failing - passing > 1:
+                middle = (passing + failing) // 2
+                left = {region.sink: _LEFT_OUT for region in regions[middle:]}
+                found = self._parity(self.compiled(refused={**refused, **left}))
+                passing, failing = (middle, failing) if found is None or found.passed else (passing, middle)
+            named = [regions[failing - 1]]
+        return named or regions
+
+
+_LEFT_OUT = Refusal("check-failed", "", "left out while the region at fault is looked for")
+
+
+def _of_whole(region: Region, parity: Parity) -> RegionParity:
+    """The output that differs with a region folded, in the place of the region itself."""
+    worst = parity.worst
+    return RegionParity(region.name, region.sink, worst.error, math.inf, 0.0, worst.tolerance, worst.worst_feed)
+
+
+def _refusal(parity: RegionParity) -> Refusal:
+    if math.isinf(parity.error):
+        why = "it cannot be run there, or its result has another shape, or NaN or infinity in other places"
+    elif parity.error > parity.tolerance:
+        why = f"its error {parity.error:.1e} is above the tolerance {parity.tolerance:.1e}"
+    else:
+        why = f"an element's error is {parity.used:.1f} times its bound"
+    return Refusal("check-failed", parity.name, f"the folded region was checked on {parity.feed}, and {why}")
+
+
+def pieces_of(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterator[Piece]:
+    """The regions of the main graph as models of their own."""
+    if not fusion.regions:
+        return
+    view = view_model(model, input_shapes(model, shapes))
+    cutter, original = Cutter(fusion.model), Cutter(model)
+    known = walk(view).candidates
+    own = {name for node in view.nodes for name in node.outputs} | {value.name for value in model.graph.input}
+    for region in fusion.regions:
+        root = _nearest(cutter, region.root, own) if region.sink in own and cutter.makes(region.sink) else None
+        if root is None:
+            continue
+        candidate = _candidate(known.get(region.sink, {}), region)
+        ends = [_value(name, view.elem_type(region.sink)) for name in (root, region.sink)]
+        whole = cutter.cut(ends[:1], ends[1:])
+        majorant = None
+        if candidate is not None:
+            with suppress(LiftError), contained("bounding a region"):  # without a bound, the tolerance judges
+                majorant = _majorant(model, region, *candidate)
+        roundings = _roundings(view, region, candidate)
+        before = partial(original.cut, ends[:1], ends[1:])
+        yield Piece(region.name, root, region.sink, whole, majorant, roundings, before)
+
+
+def _nearest(fused: Cutter, root: str, own: Container[str]) -> str | None:
+    """The root of a region, or, where an earlier fold made it, the one tensor of the original that it is made from."""
+    found: set[str] = set()
+    waiting = [root]
+    while waiting:
+        name = waiting.pop()
+        node = fused.maker(name)
+        if name in own:
+            found.add(name)
+        elif node is not None:
+            waiting += [read for read in node.input if read]
+    return found.pop() if len(found) == 1 else None
+
+
+def _candidate(candidates: Mapping[Frame, Candidate], region: Region) -> tuple[Frame, Candidate] | None:
+    """How the walk over the original reads the region, if it does in one go."""
+    for frame, candidate in candidates.items():
+        if frame.root == region.root and candidate.value.conv.geometry.kernel_shape == region.kernel_shape:
+            return frame, candidate
+    return None
+
+
+def _value(name: str, elem_type: int) -> onnx.ValueInfoProto:
+    """A tensor of any shape."""
+    return onnx.helper.make_tensor_value_info(name, elem_type or onnx.TensorProto.FLOAT, None)
+
+
+def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto | None:
+    """The region's majorant in float32, in the form that the region has; None where it needs more than the root."""
+    value = candidate.value
+    if value.tail is not None and value.tail.computed_shapes:
+        return None
+    form = form_of(frame, value)
+    conv = value.conv.majorant
+    if conv.geometry.group != form.group:
+        conv = conv.regroup(form.group)
+    kernel, bias = conv.kernel.astype(np.float32), conv.bias.astype(np.float32)
+    field = None
+    if value.field is not None:
+        offsets = value.offset_majorant(value.field.size).astype(np.float32)
+        bias, field = np.zeros_like(bias), offsets[np.newaxis]
+    lead = None if value.lead is None else np.abs(value.lead).astype(np.float32)
+    graph = onnx.GraphProto()
+    writer = Writer(graph, {region.root, region.sink}, as_nodes=False)
+    written = write_form(
+        writer, form, Folded(conv.geometry, kernel, bias, field, lead), root=region.root, sink=region.sink
+    )
+    graph.node.extend(written.nodes)
+    graph.name = "majorant"
+    graph.input.append(_value(region.root, onnx.TensorProto.FLOAT))
+    graph.output.append(_value(region.sink, onnx.TensorProto.FLOAT))
+    return model_of(graph, model)
+
+
+def _roundings(view: GraphView, region: Region, candidate: tuple[Frame, Candidate] | None) -> int:
+    """Roundings of the members one after the other, and of the node that stands for them."""
+    members = [] if candidate is None else [view.nodes[index] for index in sorted(candidate[1].members)]
+    folded = prod(region.kernel_shape) * region.c_in // region.group + 3  # products and sums, bias, the cast of both
+    return folded + sum(_accumulated(node) for node in members)
+
+
+def _accumulated(node: NodeView) -> int:
+    """Roundings that an element of a node's result can gather: one a product or sum, a few for the rest."""
+    if LIFTERS[node.op_type].weighs and node.is_constant(1):
+        shape = node.constant_shape(1)
+        return prod(shape) // max(min(shape[:2]), 1) + 2 if len(shape) > 1 else 2
+    return 4
