@@ -21,10 +21,7 @@ from repvgg_onnx.report.machine import fuse_json
 from repvgg_onnx.report.model import Outcome
 from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.schema import schema
-from tests.cli.test_doctor import diagnosis
-from tests.report.test_latency import block
-from tests.report.test_latency import report as bench_report
-from tests.report.values import agreement, all_noise, bisection, fused, parity, region, region_parity, report
+from tests.report.values import region, report
 
 RULES = jsonschema.Draft202012Validator(schema())
 
@@ -126,19 +123,3 @@ def test_a_result_that_a_report_is_made_of_can_be_written(kind):
     assert len(found) > 1
     assert onnx.ModelProto not in {part for each in found for part in get_type_hints(each).values()}
     msgspec.json.schema_components(found, schema_hook=array)
-
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        fused(parity=all_noise(), rolled_back=(region_parity(1, math.inf),)),
-        Verification("a.onnx", "b.onnx", parity(agreements=(agreement(),)), bisection()),
-        bench_report(block(2)),
-        diagnosis(),
-    ],
-    ids=lambda result: type(result).__name__,
-)
-def test_a_whole_result_is_encoded(result):
-    text = msgspec.json.encode(result, enc_hook=lambda array: array.tolist())
-
-    assert set(json.loads(text)) == {field.name for field in dataclasses.fields(result)}
