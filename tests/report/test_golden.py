@@ -63,6 +63,7 @@ def agrees(run, tmp_path):
         out = run(*arguments, "--json").out
         RULES.validate(json.loads(out))
         text = json.dumps(steady(json.loads(out), tmp_path), indent=1, ensure_ascii=False) + "\n"
+        text = re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text)  # short lists on one line
         path = GOLDEN / f"{name}.json"
         if os.environ.get("REPVGG_ONNX_GOLDEN") == "write":
             path.write_text(text, encoding="utf-8")
@@ -130,11 +131,11 @@ def test_verify_with_labels(agrees, tmp_path):
 
 
 def test_bench(agrees, block):
-    agrees("bench", "bench", block, block, "--seconds", "0.05")
+    agrees("bench", "bench", block, block, "--seconds", "0.01")
 
 
-def test_bench_of_several_batches_and_models(agrees, block):
-    agrees("bench-batches", "bench", block, block, block, "--seconds", "0.05", "--batch", "1,2")
+def test_bench_of_several_batches(agrees, block):
+    agrees("bench-batches", "bench", block, block, "--seconds", "0.01", "--batch", "1,2")
 
 
 def test_autotune(agrees, monkeypatch, tmp_path):

@@ -108,9 +108,10 @@ def _chain(tensor: str, root: str, known: Mapping[str, Operation], makers: Mappi
     box = Box(_kind(operation.op_type), printable(operation.op_type), operation.detail, name)
     reads = [read for read in operation.inputs if read in makers or read == root] or [root]
     ways = [_chain(read, root, known, makers) for read in reads]
-    shared = sum(1 for _ in takewhile(lambda steps: len(set(steps)) == 1, zip(*ways, strict=False)))
     if len(ways) == 1:
         return (*ways[0], box)
+    # What all chains begin with stands before the fork, so that a node is drawn once wherever that can be.
+    shared = sum(1 for _ in takewhile(lambda steps: len(set(steps)) == 1, zip(*ways, strict=False)))
     return (*ways[0][:shared], *_joined([way[shared:] for way in ways], box))
 
 
