@@ -1,6 +1,6 @@
 """What ``bench`` does: one measurement for each batch and number of threads, a report, and a picture."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -30,10 +30,12 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
         ExtraMissingError: a picture is asked for and matplotlib is missing.
         UsageError: a file would be written where it cannot or must not be.
     """
+    protect_models(output, *options.models)
+    _require_plot(options, output, *options.models)
     opened = opened_models(*options.models)
     sides = [side for model in opened for side in model.sides]
-    protect_models(output, *options.models, *sides)
-    _require_plot(options, output, sides)
+    protect_models(output, *sides)
+    _require_plot(options, output, *sides)
     runtime = on_sizes(runtime, common_sizes(opened, runtime))
     threads = options.threads or (THREADS,)
     environment = describe_environment()
@@ -61,7 +63,7 @@ def _measure(options: BenchOptions, runtime: Runtime, output: Output) -> Iterato
             yield measure(options.models, how, replace(runtime, threads=threads).options(threads=THREADS))
 
 
-def _require_plot(options: BenchOptions, output: Output, sides: Sequence[Path]) -> None:
+def _require_plot(options: BenchOptions, output: Output, *inputs: Path) -> None:
     """The picture, if there is to be one, can be made and written and overwrites nothing of the user's.
 
     Raises:
@@ -71,5 +73,5 @@ def _require_plot(options: BenchOptions, output: Output, sides: Sequence[Path]) 
     plot = options.plot
     if plot is None:
         return
-    require_report_file("plot", plot, *(file for _, file in output.files), *options.models, *sides)
+    require_report_file("plot", plot, *(file for _, file in output.files), *inputs)
     require_matplotlib()

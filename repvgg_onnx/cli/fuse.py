@@ -16,7 +16,7 @@ from repvgg_onnx.cli.boundary import BadInputError, CheckFailedError, about
 from repvgg_onnx.cli.candidates import Candidate, candidate_of, folded, opened_file
 from repvgg_onnx.cli.options import FuseOptions, InspectOptions, Output
 from repvgg_onnx.cli.output import prepared, show
-from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.places import protect_models, require_distinct
 from repvgg_onnx.cli.reports import failed_outcome
 from repvgg_onnx.cli.tasks import FuseTask
 from repvgg_onnx.cli.triton import check_target, fit
@@ -102,11 +102,11 @@ def fused_file(task: FuseTask, output: Output) -> Iterator[Made]:
     options = task.options
     with ExitStack() as stack:
         with Stopwatch().running() as stopwatch:
+            target = target_of(options, output)
+            _protect(options, output, target, options.model)
             with about(options.model):
                 opened = opened_file(options.model)
-            target = target_of(options, output, opened.sides)
-            protect_models(output, options.model, *opened.sides, target)
-            require_decisions_file(options, output, options.model, *opened.sides, target)
+            _protect(options, output, target, *opened.sides)
             drafts = stack.enter_context(Drafts.open(target))
             with about(options.model), _with_a_way_out(options):
                 candidate = candidate_of(task, opened, output, drafts)
@@ -134,6 +134,18 @@ def fused_file(task: FuseTask, output: Output) -> Iterator[Made]:
                 written.commit()
 
         yield Made(without_codes(report, options.ignore), commit)
+
+
+def _protect(options: FuseOptions, output: Output, target: Path | None, *inputs: Path) -> None:
+    """Nothing is written over one of the inputs, but the model itself with ``--in-place``, or over something else.
+
+    Raises:
+        UsageError: something would be.
+    """
+    if target is not None and not options.in_place:
+        require_distinct(target, *inputs)
+    protect_models(output, *inputs, target)
+    require_decisions_file(options, output, *inputs, target)
 
 
 def machine_warnings(task: FuseTask) -> tuple[str, ...]:
@@ -178,10 +190,10 @@ def run_inspect(model: Path, compiling: CompileOptions, view: InspectOptions, ou
         BadInputError: the model cannot be used.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
+    protect_models(output, model)
     with about(model):
         opened = opened_file(model)
-    protect_models(output, model, *opened.sides)
-    with about(model):
+        protect_models(output, *opened.sides)
         candidate = folded(opened, compiling, output)
     verdict = Verdict.FOLDABLE if candidate.regions else Verdict.NOTHING_TO_FOLD
     report = without_codes(_report(candidate, verdict), view.ignore)

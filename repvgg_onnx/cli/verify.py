@@ -37,8 +37,9 @@ def run_verify(
         CheckFailedError: the outputs differ.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
+    protect_models(output, before, after)
     opened = opened_models(before, after)
-    protect_models(output, before, after, *(side for model in opened for side in model.sides))
+    protect_models(output, *(side for model in opened for side in model.sides))
     sizes = common_sizes(opened, runtime)
     running = on_sizes(runtime, sizes).options(threads=0, tolerance=tolerance)
     parity = compare(before, after, running, output)

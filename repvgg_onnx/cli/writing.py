@@ -1,7 +1,7 @@
 """Where ``fuse`` writes: to a private folder first, and to the output itself when every check has passed."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ import click
 from repvgg_onnx.cli.boundary import about
 from repvgg_onnx.cli.files import describe
 from repvgg_onnx.cli.options import FuseOptions, Output
-from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder, same_file
+from repvgg_onnx.cli.places import require_clean_stdout, require_folder, same_file
 from repvgg_onnx.compiler.fuse import Fusion
 from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.graph.load import OpenModel
@@ -49,13 +49,8 @@ class Draft:
             self._place.commit()
 
 
-def target_of(options: FuseOptions, output: Output, sides: Iterable[Path]) -> Path | None:
+def target_of(options: FuseOptions, output: Output) -> Path | None:
     """The file to write, which is the input only if the user said so; None where nothing is to be written.
-
-    Args:
-        options: what the user said.
-        output: where reports go.
-        sides: external data files of the input.
 
     Raises:
         UsageError: it cannot or must not be written.
@@ -73,9 +68,7 @@ def target_of(options: FuseOptions, output: Output, sides: Iterable[Path]) -> Pa
             raise click.UsageError(f"{options.output} is the input; give --in-place instead of -o to overwrite it")
         require_folder(options.output)
         require_clean_stdout(options.output, quiet=output.silent)
-    target = options.output or beside(options.model)
-    require_distinct(target, options.model, *sides)
-    return target
+    return options.output or beside(options.model)
 
 
 class Drafts:
