@@ -199,8 +199,8 @@ def test_a_model_that_cannot_be_loaded_when_written_costs_its_region_only():
 
 
 def test_a_region_that_cannot_be_loaded_costs_itself_only(monkeypatch):
-    def spoil_one(model, fusion, shapes):
-        for piece in pieces_of(model, fusion, shapes):
+    def spoil_one(model, fusion):
+        for piece in pieces_of(model, fusion):
             broken = onnx.ModelProto.FromString(piece.model.SerializeToString())
             broken.graph.node[0].op_type = "NoSuchOperator"
             yield replace(piece, model=broken) if piece.sink == "s1" else piece
