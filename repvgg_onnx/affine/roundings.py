@@ -28,8 +28,8 @@ def _own(expression: Expression) -> int:
     match expression:
         case Leaf():
             place = expression.geometry
-            # The wider side, so that the count holds for weights in either order.
-            sums = prod(place.kernel_shape) * max(place.c_out, place.c_in // place.group)
+            # The wider side, so that the count holds for weights in either order and however they are grouped.
+            sums = prod(place.kernel_shape) * max(place.c_out, place.c_in)
             return 0 if place.is_diagonal else sums + BESIDE
         case Scaled() | Shifted() | Stacked() | Selected():
             return EACH
