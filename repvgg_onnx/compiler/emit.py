@@ -13,6 +13,7 @@ import onnx
 
 from repvgg_onnx import __version__
 from repvgg_onnx.affine.conv import AffineConv
+from repvgg_onnx.affine.roundings import roundings_of, roundings_of_kernel
 from repvgg_onnx.compiler.fold import Folded
 from repvgg_onnx.compiler.forms import Form
 from repvgg_onnx.compiler.lifters import LIFTERS
@@ -50,6 +51,11 @@ class Origin:
         """The map in as many groups as were written."""
         conv = self.value.conv
         return conv if conv.geometry.group == self.form.group else conv.regroup(self.form.group)
+
+    @property
+    def roundings(self) -> int:
+        """How many rounding errors a result can have gathered, in the members one by one and in the node together."""
+        return roundings_of(self.value.conv.expression) + roundings_of_kernel(self.conv.geometry)
 
 
 def emit(

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx
 
-from repvgg_onnx.affine.roundings import roundings_of, roundings_of_kernel
 from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
 from repvgg_onnx.checks.inputs import Ranges, Shapes
@@ -240,13 +239,12 @@ def pieces_of(model: onnx.ModelProto, fusion: Fusion) -> Iterator[Piece]:
         origin = fusion.origins[region.sink]
         ends = [_value(name, origin.elem_type) for name in (root, region.sink)]
         whole = cutter.cut(ends[:1], ends[1:])
-        majorant, roundings = None, roundings_of_kernel(origin.conv.geometry)
+        majorant = None
         if root == region.root:  # without a bound, the tolerance judges
-            roundings += roundings_of(origin.value.conv.expression)
             with suppress(LiftError), contained("bounding a region"):
                 majorant = _majorant(model, region, origin)
         before = partial(original.cut, ends[:1], ends[1:])
-        yield Piece(region.name, root, region.sink, whole, majorant, roundings, before)
+        yield Piece(region.name, root, region.sink, whole, majorant, origin.roundings, before)
 
 
 def _nearest(fused: Cutter, root: str, own: Container[str]) -> str | None:
