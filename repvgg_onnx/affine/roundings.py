@@ -2,7 +2,7 @@
 
 from math import prod
 
-from repvgg_onnx.affine.expressions import Expression, Leaf, Scaled, Selected, Shifted, Stacked, Sum
+from repvgg_onnx.affine.expressions import Expression, Leaf, Scaled, Selected, Shifted, Sum
 from repvgg_onnx.affine.geometry import Geometry
 from repvgg_onnx.affine.interpreters import parts_of
 
@@ -31,7 +31,7 @@ def _own(expression: Expression) -> int:
             # The wider side, so that the count holds for weights in either order and however they are grouped.
             sums = prod(place.kernel_shape) * max(place.c_out, place.c_in)
             return 0 if place.is_diagonal else sums + BESIDE
-        case Scaled() | Shifted() | Stacked() | Selected():
+        case Scaled() | Shifted() | Selected():
             return EACH
         case Sum():
             return max(EACH, len(expression.terms)) if len(expression.terms) > 1 else 0
