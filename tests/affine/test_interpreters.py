@@ -309,8 +309,7 @@ WORDS: dict[str, Mutation] = {
 }
 ROUNDINGS: dict[str, Mutation] = {
     **{
-        f"no roundings of a {name}": never(roundings, name)
-        for name in ("Leaf", "Scaled", "Shifted", "Sum", "Selected")
+        f"no roundings of a {name}": never(roundings, name) for name in ("Leaf", "Scaled", "Shifted", "Sum", "Selected")
     },
     "shared ones as often as they are read": lambda patch: patch.setattr(roundings, "parts_of", each_time),
     "nothing of what was rounded": lambda patch: patch.setattr(Leaf, "operands", ()),
