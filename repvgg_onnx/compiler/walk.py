@@ -8,7 +8,7 @@ from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.lifters import LIFTERS
 from repvgg_onnx.compiler.results import PROVENANCE, Refusal
 from repvgg_onnx.compiler.tail import CHANGES_OF_SHAPE
-from repvgg_onnx.compiler.value import IDENTITY, Frame, Value
+from repvgg_onnx.compiler.value import Frame, Value
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.demands import demanded_shapes
 from repvgg_onnx.graph.normalize import Shape
@@ -195,7 +195,7 @@ def _as_itself(graph: GraphView, tensor: str, second: bool, asked: Mapping[str, 
         channels = shape[axes.index(1)]
         if channels is not None and 0 < channels <= MOST_CHANNELS:
             sizes = tuple(known[axes.index(axis)] for axis in range(2, rank))
-            value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
+            value = Value(AffineConv.identity(channels, rank - 2), axes)
             made[Frame(tensor, axes, sizes)] = Candidate(value)
     return made
 

@@ -88,7 +88,8 @@ class Constants:
         if name in self._stored:
             return self._read(name)
         if name in self._expressions:
-            self._evaluate(name)
+            if name not in self._evaluated:  # what is known stays known when the graph has been edited
+                self._evaluate(name)
             return self._evaluated.get(name)
         return self.outer.value(name) if self.outer is not None and name not in self._own else None
 

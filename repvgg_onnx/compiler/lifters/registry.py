@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TypeVar
 
+from repvgg_onnx.affine.conv import AffineConv
 from repvgg_onnx.compiler.value import Frame, Value
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.view import NodeView
@@ -69,6 +70,17 @@ def fact_of_node(read: Callable[[NodeView], FactT]) -> Callable[[NodeView], Fact
         return fact
 
     return known
+
+
+def note_origin(node: NodeView, conv: AffineConv) -> None:
+    """The weights of a node that a fold emitted were rounded from those of this map."""
+    node.facts[origin_of] = conv
+
+
+def origin_of(node: NodeView) -> AffineConv | None:
+    """What the weights of an emitted node were rounded from, if it was emitted since the model was read."""
+    origin: AffineConv | None = node.facts.get(origin_of)
+    return origin
 
 
 def the_value(operands: Operands) -> Value:
