@@ -10,15 +10,15 @@ import onnx
 from onnx import inliner
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import Body, all_bodies
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, Body, all_bodies
 from repvgg_onnx.graph.limits import callees_first
+from repvgg_onnx.graph.macs import PRODUCTS
 from repvgg_onnx.graph.schema import since_version
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.watch import uninterruptible
 
 Shape: TypeAlias = tuple[int | None, ...]
 
-STANDARD_DOMAINS = ("", "ai.onnx")
 # The domains that onnxruntime has operators of; it takes its own version of one that a model does not import.
 RUNTIME_DOMAINS = frozenset(
     {
@@ -35,7 +35,6 @@ RUNTIME_DOMAINS = frozenset(
 )
 FIRST_OVERRIDABLE = 4  # IR version; before it, every initializer is an input by form, and nobody can feed one
 FIRST_WITH_OPSETS = 3  # IR version; models before it have opset 1
-WEIGHT_OF = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv": 3}  # operator to index of its weight
 OF_INPUT_SHAPE = frozenset({"Cast", "DequantizeLinear", "Identity", "QuantizeLinear"})
 SMALL = 1024  # elements; larger initializers cannot be shapes, so type inference does without their data
 
@@ -334,7 +333,8 @@ def _state_kernel_shapes(graph: onnx.GraphProto, bodies: Iterable[Body]) -> None
         for node in body.node:
             if node.op_type in OF_INPUT_SHAPE and node.input and node.output and node.input[0] in sizes:
                 sizes[node.output[0]] = sizes[node.input[0]]
-            index = WEIGHT_OF.get(node.op_type, len(node.input))
+            product = PRODUCTS.get(node.op_type)
+            index = len(node.input) if product is None or product.weight is None else product.weight
             weight = sizes.get(node.input[index]) if index < len(node.input) else None
             known = weight.shape if weight is not None and weight.shape is not None else (None,)
             if None not in known and all(attribute.name != "kernel_shape" for attribute in node.attribute):
