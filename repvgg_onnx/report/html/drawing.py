@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import takewhile
 
-from repvgg_onnx.compiler.lifters import is_kernel_operator
 from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.report.groups import gather
 from repvgg_onnx.report.topology import Operation, conv_detail
@@ -151,4 +150,4 @@ def _tensor(name: str) -> Box:
 
 
 def _kind(op_type: str) -> str:
-    return "conv" if is_kernel_operator(op_type) else "op"
+    return "conv" if op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") else "op"
