@@ -126,10 +126,9 @@ def _view(
         fixed=common.fixed and outer is None,
     )
     whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), outer)
-    inner = [
-        _view(body, body_skeleton, body_sized, common, whole)
-        for body, body_skeleton, body_sized in zip(*map(inner_graphs, (proto, skeleton, sized)), strict=True)
-    ]
+    bodies = inner_graphs(proto)
+    skeletons, sizeds = (inner_graphs(each) if bodies else [] for each in (skeleton, sized))
+    inner = [_view(*three, common, whole) for three in zip(bodies, skeletons, sizeds, strict=True)]
     return replace(whole, subgraphs=tuple(inner))
 
 

@@ -62,6 +62,8 @@ def read_varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     Raises:
         ModelError: the data ends in the middle, or the number is too long.
     """
+    if position < len(data) and data[position] < 0x80:  # as nearly all are
+        return data[position], position + 1
     number = 0
     for index, byte in enumerate(data[position : position + LONGEST_NUMBER]):
         number |= (byte & 0x7F) << 7 * index
