@@ -7,8 +7,9 @@ import onnx
 
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import all_bodies, fed_inputs
-from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, inline_functions
+from repvgg_onnx.graph.normalize import TensorType, inline_functions
 from repvgg_onnx.graph.shapes import Axis, bind_shapes, name_of_axis
+from repvgg_onnx.graph.skeleton import infer_skeleton
 from repvgg_onnx.graph.storage.tensors import needed_bytes
 
 

@@ -13,11 +13,10 @@ from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import (
     FIRST_OVERRIDABLE,
     TensorType,
-    infer_further,
-    infer_skeletons,
     standard_opset,
     tensor_types,
 )
+from repvgg_onnx.graph.skeleton import infer_further, infer_skeletons
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 

@@ -12,8 +12,9 @@ from itertools import groupby
 import onnx
 
 from repvgg_onnx.graph.bodies import label_of, operator_of, run_bodies, stored_tensors
-from repvgg_onnx.graph.normalize import infer_skeleton, standard_opset, tensor_types
+from repvgg_onnx.graph.normalize import standard_opset, tensor_types
 from repvgg_onnx.graph.shapes import bind_shapes
+from repvgg_onnx.graph.skeleton import infer_skeleton
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
 from repvgg_onnx.serving.restrictions import Seen, keeps
