@@ -38,12 +38,13 @@ def _demands(node: NodeView) -> list[tuple[str, Shape]]:
         return []
     dims = _constant_shape(node, 1)
     size: int | None = None
-    rank = len(dims)
     product = PRODUCTS.get(node.op_type)
     if product is not None and product.channels is not None and dims:
         size = product.channels(node.attributes, dims)
-    elif node.op_type == "BatchNormalization" and rank == 1 and known is not None:
-        size, rank = dims[0], len(known)
+    elif node.op_type == "BatchNormalization" and len(dims) == 1 and known is not None:
+        size = dims[0]
+    has_window = product is not None and product.weight is not None  # whose kernel has as many axes as the data
+    rank = len(dims) if has_window or known is None else len(known)
     return [] if size is None or rank < 2 else [(node.inputs[0], _at(1, size, rank))]
 
 

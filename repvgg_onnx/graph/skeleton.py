@@ -7,7 +7,7 @@ from math import prod
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, Body, all_bodies
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, Body, all_bodies, operator_of
 from repvgg_onnx.graph.macs import PRODUCTS
 from repvgg_onnx.graph.normalize import (
     FIRST_OVERRIDABLE,
@@ -252,7 +252,7 @@ def _state_kernel_shapes(graph: onnx.GraphProto, bodies: Iterable[Body]) -> None
         for node in body.node:
             if node.op_type in OF_INPUT_SHAPE and node.input and node.output and node.input[0] in sizes:
                 sizes[node.output[0]] = sizes[node.input[0]]
-            product = PRODUCTS.get(node.op_type)
+            product = PRODUCTS.get(operator_of(node))
             index = len(node.input) if product is None or product.weight is None else product.weight
             weight = sizes.get(node.input[index]) if index < len(node.input) else None
             known = weight.shape if weight is not None and weight.shape is not None else (None,)
