@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from repvgg_onnx.cli import bench
-from tests.cli.models import BLOCK, filled, perturbed
+from tests.cli.models import BLOCK, filled
+from tests.models import perturbed
 
 QUICK = ("--seconds", "0.02")
 
