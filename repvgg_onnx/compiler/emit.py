@@ -16,7 +16,7 @@ from repvgg_onnx.affine.conv import AffineConv
 from repvgg_onnx.affine.roundings import roundings_of, roundings_of_kernel
 from repvgg_onnx.compiler.fold import Folded
 from repvgg_onnx.compiler.forms import Form
-from repvgg_onnx.compiler.lifters import LIFTERS
+from repvgg_onnx.compiler.lifters import is_kernel_operator
 from repvgg_onnx.compiler.plans import Plan
 from repvgg_onnx.compiler.results import PROVENANCE, Member, Region
 from repvgg_onnx.compiler.sweep import splice, sweep, tensor_names
@@ -119,7 +119,7 @@ def _main_member(plan: Plan) -> NodeView:
     """The removed member with the largest kernel, whose name the new node takes over."""
     written_again = {step.index for step in plan.form.steps}
     removed = [node for node in plan.members if node.index in plan.removed - written_again]
-    return max(removed, key=lambda node: (LIFTERS[node.op_type].weighs, node.kernel_size, node.index))
+    return max(removed, key=lambda node: (is_kernel_operator(node.op_type), node.kernel_size, node.index))
 
 
 def region_of(plan: Plan, name: str) -> Region:

@@ -15,7 +15,7 @@ from repvgg_onnx.graph.view import NodeView
 CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-@lifter("Conv", values=[0], weighs=True, attributes=CONV_ATTRIBUTES)
+@lifter("Conv", values=[0], weighs=True, attributes=CONV_ATTRIBUTES, channels_second=True)
 def lift_conv(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with the kernel. Source: ONNX operator specification, Conv."""
     value = the_value(operands)
@@ -51,7 +51,13 @@ def conv_of(node: NodeView) -> AffineConv:
     )
 
 
-@lifter("ConvTranspose", values=[0], weighs=True, attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"))
+@lifter(
+    "ConvTranspose",
+    values=[0],
+    weighs=True,
+    attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"),
+    channels_second=True,
+)
 def lift_conv_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with a transposed kernel. Source: ONNX operator specification, ConvTranspose."""
     value = the_value(operands)

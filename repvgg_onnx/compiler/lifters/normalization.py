@@ -11,7 +11,7 @@ from repvgg_onnx.graph.view import NodeView
 BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial", "training_mode")
 
 
-@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True)
+@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True, channels_second=True)
 def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
     value = the_value(operands)

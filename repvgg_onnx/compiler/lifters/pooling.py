@@ -15,7 +15,7 @@ LARGEST_WINDOW = 2**16  # positions; a window costs a file nothing, and as a ker
 POOL_ATTRIBUTES = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
 
 
-@lifter("AveragePool", values=[0], attributes=POOL_ATTRIBUTES)
+@lifter("AveragePool", values=[0], attributes=POOL_ATTRIBUTES, channels_second=True)
 def lift_average_pool(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with the box kernel. Source: ONNX operator specification, AveragePool versions 7 to 22."""
     value = the_value(operands)

@@ -21,9 +21,13 @@ class Lifter:
     Attributes:
         lift: makes the value of the first output, or of each output, from the operands.
         values: inputs that may depend on the model's input; None for all of them. The others have to be constants.
-        weighs: whether the operator multiplies with a kernel; only regions with such a member are worth a node.
+        weighs: whether the operator multiplies with a kernel; only regions with such a member are worth a node. What it
+            multiplies is its row in ``graph.macs.PRODUCTS``.
         attributes: the attributes that the lifter understands, None for any; a node with another one is refused.
         reshapes: whether the operator may read what a change of shape has made of a value.
+        channels_second: whether the operator takes the second axis for the channels, whatever comes before it.
+        renames: whether its output is another name for a tensor: no work, whatever it is applied to.
+        says: whether it is worth saying why it is not lifted wherever it stands, as of every kernel.
     """
 
     lift: Lift
@@ -31,9 +35,13 @@ class Lifter:
     weighs: bool
     attributes: frozenset[str] | None
     reshapes: bool
+    channels_second: bool
+    renames: bool
+    says: bool
 
 
 LIFTERS: dict[str, Lifter] = {}
+"""Lifters by operator; one of another domain than ONNX's own stands under ``domain.op_type``."""
 
 
 LiftT = TypeVar("LiftT", bound=Lift)
@@ -46,17 +54,30 @@ def lifter(
     weighs: bool = False,
     attributes: Sequence[str] | None = (),
     reshapes: bool = False,
+    channels_second: bool = False,
+    renames: bool = False,
+    says: bool = False,
 ) -> Callable[[LiftT], LiftT]:
-    """Registers a lifter for these operators of ONNX's own domain; the arguments are Lifter's."""
+    """Registers a lifter for these operators; the arguments are Lifter's."""
     accepted = None if values is None else frozenset(values)
     known = None if attributes is None else frozenset(attributes)
 
     def register(lift: LiftT) -> LiftT:
         for op_type in op_types:
-            LIFTERS[op_type] = Lifter(lift, accepted, weighs, known, reshapes)
+            LIFTERS[op_type] = Lifter(lift, accepted, weighs, known, reshapes, channels_second, renames, weighs or says)
         return lift
 
     return register
+
+
+def is_kernel_operator(op_type: str) -> bool:
+    """Whether a lifter says that an operator multiplies with a kernel."""
+    return op_type in LIFTERS and LIFTERS[op_type].weighs
+
+
+def is_renaming(op_type: str) -> bool:
+    """Whether a lifter says that an operator only gives a tensor another name."""
+    return op_type in LIFTERS and LIFTERS[op_type].renames
 
 
 def fact_of_node(read: Callable[[NodeView], FactT]) -> Callable[[NodeView], FactT]:
