@@ -135,7 +135,8 @@ def compiled(
         working, files = prepared.flat, prepared.source.files
         files = None if files is None else files.shared()
         made = _Made(dict(refused))
-        stored = tensor_bytes(prepared.model)
+        # Asked now, since a model that is owned is changed.
+        stored, fixed = tensor_bytes(prepared.model), assume.fixed_initializers(prepared.model)
         known: Skeletons | Shapes = prepared.skeletons
         while True:
             linked = view_model(working, known, max_constant_mb=prepared.options.max_constant_mb, files=files)
@@ -157,7 +158,7 @@ def compiled(
         refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
         fused = working if made.regions else prepared.model
         if made.regions:
-            assume.drop_unread(fused, prepared.fixed)
+            assume.drop_unread(fused, fixed)
         remarks = made.growth.remarks(stored, fused) if made.regions else ()
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
         origins = made.origins if files is None else {}
@@ -257,11 +258,6 @@ class Prepared:
     def flat(self) -> onnx.ModelProto:
         """The model with those functions inlined that are worth it; the model itself where there are none."""
         return inline_functions(self.model, WORTH_INLINING)
-
-    @cached_property
-    def fixed(self) -> frozenset[str]:
-        """Initializers that no caller can feed."""
-        return frozenset(assume.fixed_initializers(self.model))
 
     @cached_property
     def sizes(self) -> dict[str, tuple[int, ...]]:
