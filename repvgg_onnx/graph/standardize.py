@@ -8,7 +8,7 @@ read as scale and as variance changes from run to run.
 import onnx
 from onnx import numpy_helper
 
-from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, all_nodes, captured_names, copy_of, number_of
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, all_nodes, captured_names, number_of
 from repvgg_onnx.graph.budget import DEFAULT_MB, budget_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
@@ -40,7 +40,8 @@ def standardize_weights(
         return model, ()
     fed = (name for index in computed for name in model.graph.node[index].input)
     unread = _unread(model.graph, set(computed), constants.expression_nodes(fed))
-    copied = copy_of(model)
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
     del copied.graph.node[:]
     for index, node in enumerate(model.graph.node):
         if index not in unread:
