@@ -217,10 +217,11 @@ class _Made:
                 note_origin(view.makers[origin.product], origin.conv)
 
     def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
-        """Takes up what a round wrote into one graph; regions of earlier rounds inside are no longer regions."""
+        """Takes up what a round wrote into one graph; regions of earlier rounds whose node goes are regions no more."""
         for plan in findings.plans:
             if plan.sink in emitted:
-                for name in (name for node in plan.members for name in node.outputs):
+                gone = (node for node in plan.members if node.index in plan.removed)
+                for name in (name for node in gone for name in node.outputs):
                     self.regions.pop((number, name), None)
         self.regions |= {(number, sink): region for sink, region in emitted.items()}
         self.doubts += folded_doubts(doubtful, emitted)
