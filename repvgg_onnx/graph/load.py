@@ -60,6 +60,7 @@ class Source:
         loaded = onnx.ModelProto()
         loaded.CopyFrom(self.model)
         self.files.load_all(loaded)
+        self.files.release()
         return Source(loaded)
 
 
