@@ -110,7 +110,8 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
     """The model in a file, its large initializers checked and left where they are.
 
     Raises:
-        ModelError: as for ``load_model``.
+        ModelError: the file is missing, is not an ONNX model, is newer than the installed onnx, declares more than it
+            holds, or needs an external data file that is missing, unsafe or of another size.
     """
     path = Path(path)
     content = _map(path)
