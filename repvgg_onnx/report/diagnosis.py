@@ -26,7 +26,7 @@ def diagnosis_report(diagnosis: Diagnosis) -> Group:
     optional = [finding for finding in diagnosis.findings if finding.part.extra]
     providers = [finding for finding in diagnosis.findings if finding not in (*core, *optional)]
     return Group(
-        _verdict(diagnosis),
+        Text("the core does not work", style=BAD) if diagnosis.broken else Text("the core works", style=GOOD),
         Text(f"repvgg-onnx {diagnosis.tool}, Python {diagnosis.python}, {diagnosis.platform}"),
         Text(f"{printable(diagnosis.cpu)}, {plural(diagnosis.cores, 'core')}"),
         *section("Core", _table(core)),
@@ -80,12 +80,6 @@ class DiagnosisEntry(Entry, frozen=True, kw_only=True):
     cpu: str
     cores: int
     findings: tuple[PartEntry, ...] = field(name="parts")
-
-
-def _verdict(diagnosis: Diagnosis) -> Text:
-    if diagnosis.broken:
-        return Text("the core does not work", style=BAD)
-    return Text("the core works", style=GOOD)
 
 
 def _table(findings: Sequence[Finding]) -> Table:
