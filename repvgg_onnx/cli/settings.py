@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from repvgg_onnx.cli.boundary import MisuseError
-from repvgg_onnx.cli.options import FILE, Command
+from repvgg_onnx.cli.options import FILE, together
 from repvgg_onnx.cli.reports import STDOUT, relocated
 from repvgg_onnx.cli.settings_file import MODELS, Configuration, find_configuration, read_configuration, require_known
 from repvgg_onnx.errors import CheckError, RepvggOnnxError
@@ -62,25 +63,6 @@ class ConfigurableCommand(click.Command):
             return None
         ctx.params = settings_of(ctx, models[0]).params
         return super().invoke(ctx)
-
-
-def config_options(command: Command) -> Command:
-    """``--config``, ``--no-config`` and ``--show-config``, for a ``ConfigurableCommand``."""
-    common: dict[str, Any] = {"is_eager": True, "expose_value": False}
-    options = (
-        click.option("--config", type=FILE, metavar="PATH", callback=_load, help=_WHERE, **common),
-        click.option("--no-config", is_flag=True, callback=_switch_off, help="Read no file of settings.", **common),
-        click.option(
-            "--show-config",
-            is_flag=True,
-            callback=_remember_shown,
-            help="Print every setting and its source.",
-            **common,
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def settings_of(ctx: click.Context, model: Path) -> Settings:
@@ -147,6 +129,15 @@ def _switch_off(ctx: click.Context, _parameter: click.Parameter, off: bool) -> N
 def _remember_shown(ctx: click.Context, _parameter: click.Parameter, shown: bool) -> None:
     """Callback of ``--show-config``."""
     ctx.meta[_SHOWN] = shown
+
+
+_config_option = partial(click.option, is_eager=True, expose_value=False)
+config_options = together(
+    _config_option("--config", type=FILE, metavar="PATH", callback=_load, help=_WHERE),
+    _config_option("--no-config", is_flag=True, callback=_switch_off, help="Read no file of settings."),
+    _config_option("--show-config", is_flag=True, callback=_remember_shown, help="Print every setting and its source."),
+)
+"""``--config``, ``--no-config`` and ``--show-config``, for a ``ConfigurableCommand``."""
 
 
 def _defaults(ctx: click.Context, configuration: Configuration) -> dict[str, Any]:
