@@ -105,7 +105,10 @@ def _load(ctx: click.Context, _parameter: click.Parameter, path: Path | None) ->
     off = ctx.meta.get(_SWITCHED_OFF, False)
     if off and path is not None:
         raise click.UsageError("--config and --no-config are mutually exclusive", ctx)
-    ctx.meta[_LOADED] = configuration = None if off or ctx.resilient_parsing else _read(path)
+    configuration: Configuration | None = None
+    if not (off or ctx.resilient_parsing):
+        configuration = find_configuration(Path.cwd()) if path is None else read_configuration(path)
+    ctx.meta[_LOADED] = configuration
     if configuration is not None:
         group = ctx.parent.command if ctx.parent is not None else None
         commands = group.commands.values() if isinstance(group, click.Group) else (ctx.command,)
@@ -113,10 +116,6 @@ def _load(ctx: click.Context, _parameter: click.Parameter, path: Path | None) ->
         require_known(configuration, known, _ONCE & known)
         ctx.default_map = _defaults(ctx, configuration)
         _require_sections(ctx, configuration)
-
-
-def _read(path: Path | None) -> Configuration | None:
-    return find_configuration(Path.cwd()) if path is None else read_configuration(path)
 
 
 def _switch_off(ctx: click.Context, _parameter: click.Parameter, off: bool) -> None:
@@ -187,17 +186,12 @@ def _text_of(option: click.Option, value: Any, folder: Path) -> Any:
         CheckError: it is of another type than the option takes.
     """
     if option.multiple:
-        return tuple(_single(option, item, folder) for item in _items(value))
+        if isinstance(value, dict):  # a table stands for NAME=VALUE
+            value = [f"{name}={_joined(item)}" for name, item in value.items()]
+        return tuple(_single(option, item, folder) for item in (value if isinstance(value, list) else [value]))
     if option.metavar == _NUMBERS:
         return _joined(value)
     return _single(option, value, folder)
-
-
-def _items(value: Any) -> Sequence[Any]:
-    """The parts of a value of an option that can be given several times; a table stands for ``NAME=VALUE``."""
-    if isinstance(value, dict):
-        return [f"{name}={_joined(item)}" for name, item in value.items()]
-    return value if isinstance(value, list) else [value]
 
 
 def _joined(value: Any) -> str:
