@@ -213,6 +213,7 @@ shape_option = click.option(
     callback=parse_shapes,
     help="Shape of an input whose axes are dynamic; repeatable.",
 )
+"""``--shape NAME=1,3,224,224``, repeatable, parsed to a dict."""
 
 feed_options = together(
     shape_option,
@@ -232,6 +233,7 @@ feed_options = together(
         help="Draw an input from LO to HI, both included; repeatable.",
     ),
 )
+"""``--shape``, ``--inputs`` and ``--range``."""
 
 provider_options = together(
     click.option(
@@ -256,6 +258,7 @@ provider_options = together(
         help="Library of operators that onnxruntime lacks; its code is run; repeatable.",
     ),
 )
+"""``--provider``, ``--provider-option`` and ``--custom-ops``."""
 
 runtime_options = together(
     feed_options, click.option("--threads", type=AT_LEAST_ONE, help="Threads of onnxruntime."), provider_options
@@ -274,6 +277,7 @@ sweep_options = together(
 labels_option = click.option(
     "--labels", type=FILE, metavar="FILE.npy", help="Classes of the rows of --inputs, to count right ones."
 )
+"""``--labels FILE.npy``."""
 
 assumption_options = together(
     click.option(
@@ -300,6 +304,7 @@ max_constant_option = click.option(
     show_default=True,
     help="MiB to compute of constants and weights, beyond twice the model's own.",
 )
+"""``--max-constant-mb``."""
 
 ignore_option = click.option(
     "--ignore",
@@ -308,6 +313,7 @@ ignore_option = click.option(
     callback=require_codes,
     help="Leave refusals of this code out of the report; repeatable.",
 )
+"""``--ignore CODE``, repeatable."""
 
 many_options = together(
     click.option(
@@ -319,6 +325,7 @@ many_options = together(
     ),
     click.option("--fail-fast", is_flag=True, help="Begin no other model after one that failed."),
 )
+"""``--jobs`` and ``--fail-fast``."""
 
 tuning_options = together(
     click.option("--autotune", is_flag=True, help="Measure doubtful folds and keep the faster form of each."),
@@ -336,7 +343,9 @@ tuning_options = together(
         help="With --autotune, save what was decided; without it, fold as the file says and measure no fold.",
     ),
 )
+"""``--autotune``, ``--autotune-seconds`` and ``--decisions``."""
 
 tolerance_option = click.option(
     "--tolerance", type=ABOVE_ZERO, help="Largest accepted error, max|a-b| / max|a|.  [default: by type]"
 )
+"""``--tolerance``."""

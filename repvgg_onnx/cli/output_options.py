@@ -18,12 +18,15 @@ class JsonOption(click.Option):
 json_option = click.option(
     "--json", "json_path", cls=JsonOption, metavar="PATH", help="Write the report as JSON, to stdout without =PATH."
 )
+"""``--json`` and ``--json=PATH``."""
 quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+"""``--quiet``."""
 debug_option = click.option(
     "--debug", is_flag=True, is_eager=True, expose_value=False, callback=remember_debug, help="Show tracebacks."
 )
+"""``--debug``, which the boundary acts on."""
 output_options = together(json_option, quiet_option, debug_option)
-"""The options that make an ``Output``, and ``--debug``, which the boundary acts on."""
+"""The options that make an ``Output``, and ``--debug``."""
 
 all_option = click.option(
     "--all", "every", is_flag=True, help="List every refusal, also those for which nothing can be done."

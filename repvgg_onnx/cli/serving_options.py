@@ -9,6 +9,7 @@ target_option = click.option(
     type=click.Choice(["tensorrt"]),
     help="Say what TensorRT's parser would refuse, and how to build an engine.",
 )
+"""``--target``."""
 
 triton_options = together(
     click.option("--name", required=True, help="Name that Triton serves the model under."),
