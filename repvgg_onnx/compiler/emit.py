@@ -83,7 +83,8 @@ def emit(
         written.main.name = _main_member(plan).proto.name
         for node, step in zip(reversed(written.nodes), reversed(plan.form.steps), strict=False):
             node.name = step.proto.name if step.index in plan.removed else ""
-        _note_members(written.main, plan)
+        members = [[member.op_type, member.name] for node in plan.members for member in members_of(node)]
+        written.main.metadata_props.add(key=PROVENANCE, value=json.dumps(members, ensure_ascii=False))
         nodes[plan.last.index] = written.nodes
         removed |= plan.removed
         origin = Origin(plan.frame, plan.value, plan.form, view.elem_type(plan.sink), written.main.output[0])
@@ -108,11 +109,6 @@ def members_of(node: NodeView) -> tuple[Member, ...]:
             with suppress(ValueError, TypeError):  # somebody else's note
                 return tuple(Member(str(name), str(op_type)) for op_type, name in json.loads(entry.value))
     return (Member(node.name, node.op_type),)
-
-
-def _note_members(node: onnx.NodeProto, plan: Plan) -> None:
-    members = [[member.op_type, member.name] for node in plan.members for member in members_of(node)]
-    node.metadata_props.add(key=PROVENANCE, value=json.dumps(members, ensure_ascii=False))
 
 
 def _main_member(plan: Plan) -> NodeView:
