@@ -46,7 +46,7 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         written.main.name = _main_member(plan).proto.name
         for node, step in zip(reversed(written.nodes), reversed(plan.form.steps), strict=False):
             node.name = step.proto.name if step.index in plan.removed else ""
-        _note_members(written.main, plan)
+        note_members(written.main, plan.members)
         nodes[plan.last.index] = written.nodes
         removed |= plan.removed
         regions.append(region_of(plan, written.main.name or plan.sink))
@@ -59,7 +59,7 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         around = around.outer
     if files is not None:
         files.keep_only(model.graph.initializer)
-    _stamp(model)
+    stamp(model)
     return regions
 
 
@@ -72,8 +72,9 @@ def members_of(node: NodeView) -> tuple[Member, ...]:
     return (Member(node.name, node.op_type),)
 
 
-def _note_members(node: onnx.NodeProto, plan: Plan) -> None:
-    members = [[member.op_type, member.name] for node in plan.members for member in members_of(node)]
+def note_members(node: onnx.NodeProto, stands_for: Iterable[NodeView]) -> None:
+    """Writes into a node which original nodes it stands for."""
+    members = [[member.op_type, member.name] for each in stands_for for member in members_of(each)]
     node.metadata_props.add(key=PROVENANCE, value=json.dumps(members, ensure_ascii=False))
 
 
@@ -106,7 +107,7 @@ def region_of(plan: Plan, name: str) -> Region:
     )
 
 
-def _stamp(model: onnx.ModelProto) -> None:
+def stamp(model: onnx.ModelProto) -> None:
     """Says by which version the model was fused."""
     for entry in model.metadata_props:
         if entry.key == VERSION:

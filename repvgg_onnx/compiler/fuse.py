@@ -9,6 +9,9 @@ from itertools import chain
 import numpy as np
 import onnx
 
+from repvgg_onnx.compiler.below.rewrite import Rewrite
+from repvgg_onnx.compiler.below.search import find_rewrites, held_back, may_find
+from repvgg_onnx.compiler.below.write import write_rewrites
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions, Doubt
 from repvgg_onnx.compiler.doubts import declined_doubts, doubtful_groups, folded_doubts
@@ -69,8 +72,9 @@ def fuse(
     max_constant_mb: int = DEFAULT_MB,
     refused: Mapping[str, Refusal] | None = None,
     decisions: Decisions = UNDECIDED,
+    below: bool = True,
 ) -> Fusion:
-    """Every affine region that is cheaper as one node stands as one node.
+    """Every affine region that is cheaper as one node stands as one node, and every map where it costs least.
 
     Args:
         model: a path, the bytes of a file, or a model or a graph of onnx-graphsurgeon, which are never changed; or an
@@ -85,6 +89,7 @@ def fuse(
             size of the model's own; what would take more is refused.
         refused: tensors that no region may end in, each with the reason to report.
         decisions: regions to fold or to keep whatever they cost, as ``autotune`` measures them.
+        below: whether maps are moved through resizing, pooling, Concat and sums, below what their authors deploy.
 
     Returns:
         The rewritten model, what was folded, and what was not and why. The model is a graph of onnx-graphsurgeon where
@@ -115,12 +120,22 @@ def fuse(
             views = list(_all_graphs(linked))
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             made.tensors.update(name for node in linked.nodes for name in node.outputs)
+            moves: list[Rewrite] = []
+            if below:
+                found[-1] = held_back(linked, found[-1], made.refused)
             if not any(findings.groups for findings in found):
-                break
+                if below and not decisions.keep_all:
+                    moves = find_rewrites(linked, found[-1].walk, made.refused)
+                if not moves:
+                    break
             if not owned:
                 working, owned = _copy(working), True
                 views = list(_all_graphs(linked.rebased(working.graph)))
-            final = is_final(linked, found)  # asked while the graph is as it was searched
+            if moves:
+                made.moved(working, views[-1], len(views) - 1, moves)
+                continue
+            # Asked while the graph is as it was searched.
+            final = is_final(linked, found) and not (below and may_find(linked))
             if made.round(working, views, found) and final:
                 found = [settled(linked, found[-1])]
                 break
@@ -179,6 +194,12 @@ class _Made:
                 if sink not in new or refusal.code != "too-large"
             }
         return not new
+
+    def moved(self, model: onnx.ModelProto, view: GraphView, number: int, moves: Sequence[Rewrite]) -> None:
+        """Moves what was found in the main graph; what has no exact form there is refused, and not tried again."""
+        for region in write_rewrites(model, view, moves, self.refused):
+            self.regions.pop((number, region.sink), None)
+            self.regions[number, region.sink] = region
 
     def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
         """Takes up what a round wrote into one graph; regions of earlier rounds inside are no longer regions."""
