@@ -90,7 +90,7 @@ class Interpolation:
         stretch = min(scale, 1.0) if self.antialias else 1.0
         reach = (1 if self.mode == "linear" else 2) / stretch
         indices = np.arange(int(np.floor(place - reach)), int(np.ceil(place + reach)) + 1)
-        weights = self._kernel((indices - place) * stretch)
+        weights = self._kernel((indices - np.float64(place)) * stretch)
         outside = (indices < 0) | (indices >= len(row))
         if self.exclude_outside or self.antialias:
             weights = np.where(outside, 0.0, weights)
@@ -103,7 +103,8 @@ class Interpolation:
             return np.clip(1 - far, 0, 1)
         a = self.cubic_coeff_a
         near = ((a + 2) * far - (a + 3)) * far * far + 1
-        return np.where(far <= 1, near, np.where(far < 2, ((far - 5) * far + 8) * far * a - 4 * a, 0))
+        weights: Array = np.where(far <= 1, near, np.where(far < 2, ((far - 5) * far + 8) * far * a - 4 * a, 0))
+        return weights
 
 
 def _cubic_polynomials(a: float) -> Array:
@@ -189,8 +190,7 @@ class Resampled(Spatial):
         if self.rule.is_normal:
             return True
         return all(
-            matrix is not None and np.allclose(matrix.sum(axis=1), 1, rtol=0, atol=ROUNDING)
-            for matrix in self.matrices
+            matrix is not None and np.allclose(matrix.sum(axis=1), 1, rtol=0, atol=ROUNDING) for matrix in self.matrices
         )
 
     @property

@@ -32,9 +32,11 @@ def resize(sketch: Sketch, source: Tensor, sizes: Sequence[int] | None = None) -
             return None
         return sketch.node("Upsample", [source.name], shape, mode=mode, scales=[float(scale) for scale in wanted])
     if sketch.opset == 9:
-        return sketch.node("Upsample", [source.name, sketch.constant(wanted)], shape, mode=mode) if min(
-            scales
-        ) >= 1 else None
+        return (
+            sketch.node("Upsample", [source.name, sketch.constant(wanted)], shape, mode=mode)
+            if min(scales) >= 1
+            else None
+        )
     return modern_resize(sketch, source, made, wanted, mode)
 
 
@@ -102,7 +104,7 @@ def mean(sketch: Sketch, source: Tensor) -> Tensor:
 
 def crop(sketch: Sketch, source: Tensor) -> Tensor | None:
     """Some of the positions of one axis."""
-    axis = sketch.pick([axis for axis in range(2 - source.last, len(source.shape) - source.last)])
+    axis = sketch.pick(range(2 - source.last, len(source.shape) - source.last))
     start, stop, step = sketch.pick([(0, 3, 1), (1, 99, 1), (0, 99, 2), (-3, 99, 1)])
     if sketch.opset < 10:
         step = 1

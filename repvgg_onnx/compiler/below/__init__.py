@@ -1,5 +1,6 @@
 """Below the deployed form: linear maps moved to where they cost least.
 
-``steps`` reads spatial operators off nodes, ``terms`` writes a map of a tensor as a sum over earlier tensors, and
-``through`` and ``pools`` are the laws: each looks for nodes to rewrite. ``search`` chooses by cost, ``write`` edits.
+``steps`` reads spatial operators off nodes, and ``ways`` finds the cheapest way to compute a map of a tensor from
+earlier ones, a tree of ``terms``. ``through`` and ``pools`` are the laws: each finds a ``rewrite``. ``search`` chooses
+among those by cost, and ``write`` edits the graph.
 """

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from repvgg_onnx.compiler.below.rewrite import Moved, Rewrite
 from repvgg_onnx.compiler.below.steps import is_spatial, step_of
-from repvgg_onnx.compiler.below.terms import Leaf, Part, Sight, identity
+from repvgg_onnx.compiler.below.terms import Leaf, Part, identity
+from repvgg_onnx.compiler.below.ways import Sight
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.cost import width
 from repvgg_onnx.compiler.forms import cost_of_form, form_of
@@ -59,4 +60,4 @@ def _swapped(sight: Sight, node: NodeView, frame: Frame, candidate: Candidate) -
     members = tuple(sight.graph.nodes[index] for index in sorted(candidate.members))
     leaf = Leaf((frame.root,), turned, linear, None, step, members, own, outputs)
     words = f"{part.words} moved behind {step.words}"
-    return Rewrite(sight.graph, (Moved(sink, members[-1], leaf, lambda: value.conv.bias, words),))
+    return Rewrite(sight.graph, (Moved(sink, members[-1], leaf, value, words),))

@@ -1,14 +1,14 @@
 """What a law finds: maps that can stand elsewhere, what goes then, and what that saves."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from repvgg_onnx.affine.kernels import Array
 from repvgg_onnx.compiler.below.steps import Step
 from repvgg_onnx.compiler.below.terms import NOTHING, Leaf, Several, Through, Tree, cost_in_place
 from repvgg_onnx.compiler.cost import width
 from repvgg_onnx.compiler.results import Cost
+from repvgg_onnx.compiler.value import Value
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 
@@ -20,14 +20,14 @@ class Moved:
         sink: the tensor.
         map: the node that holds the map which moves.
         tree: how to compute it, but for what the map adds.
-        offset: gives what the map adds, one number per channel.
+        value: the map, of which what it adds is not in the tree.
         words: what moves, and where.
     """
 
     sink: str
     map: NodeView
     tree: Tree
-    offset: Callable[[], Array]
+    value: Value
     words: str
 
     @property

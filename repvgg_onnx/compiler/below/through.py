@@ -8,7 +8,8 @@ from collections.abc import Container, Iterator, Sequence
 
 from repvgg_onnx.compiler.below.rewrite import Moved, Rewrite, is_rewritten, steps_of
 from repvgg_onnx.compiler.below.steps import is_spatial
-from repvgg_onnx.compiler.below.terms import SUMS, Part, Sight, Tree
+from repvgg_onnx.compiler.below.terms import Part, Tree
+from repvgg_onnx.compiler.below.ways import SUMS, Sight
 from repvgg_onnx.compiler.value import Value
 from repvgg_onnx.graph.view import NodeView
 
@@ -48,9 +49,10 @@ def _map_of(sight: Sight, reader: NodeView, tensor: str) -> tuple[Value, int] | 
         value, place = candidate.value, candidate.value.conv.geometry
         plain = value.tail is None and value.field is None and value.lead is None
         direct = all(part.node is None for part in candidate.parts) and len(candidate.parts) == 1
-        if frame.root == tensor and direct and plain and place.is_pointwise and value.axes == frame.axes:
-            if candidate.weighs or reader.op_type in GAINS_AND_OFFSETS:
-                return value, frame.axes.index(1)
+        moves = candidate.weighs or reader.op_type in GAINS_AND_OFFSETS
+        fits = frame.root == tensor and value.axes == frame.axes and place.is_pointwise
+        if moves and fits and direct and plain:
+            return value, frame.axes.index(1)
     return None
 
 
@@ -64,7 +66,7 @@ def _moved(sight: Sight, tensor: str, maps: Sequence[tuple[NodeView, Value, int]
         if option is None or not is_rewritten(option.tree):
             continue
         words = _words(part, tensor, sight, option.tree)
-        moved.append(Moved(reader.outputs[0], reader, option.tree, lambda value=value: value.conv.bias, words))
+        moved.append(Moved(reader.outputs[0], reader, option.tree, value, words))
     return Rewrite(sight.graph, tuple(moved)) if moved else None
 
 

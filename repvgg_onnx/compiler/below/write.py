@@ -73,7 +73,7 @@ def write_rewrites(
 def _folded(view: GraphView, moved: Moved) -> dict[int, Folded]:
     """The arrays of each map of a tree, by the identity of its leaf."""
     values: dict[int, Value] = {}
-    _settle(moved.tree, np.asarray(moved.offset(), dtype=np.float64), values)
+    _settle(moved.tree, moved.value.conv.bias, values)
     elem_type, budget = view.elem_type(moved.sink), view.constants.budget
     return {
         id(leaf): fold(values[id(leaf)], leaf.form.group, elem_type, budget) for leaf in moved.tree.leaves
