@@ -1,34 +1,33 @@
 """Where do two models begin to differ? Every tensor that both have a name for is compared."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
 from repvgg_onnx.checks.comparison import Comparison, compare_values
-from repvgg_onnx.checks.datasets import InputsLike
 from repvgg_onnx.checks.exposure import expose, in_batches, parsed, private_copy
-from repvgg_onnx.checks.inputs import Feed, Ranges, Shapes, build_feeds
+from repvgg_onnx.checks.inputs import Feed, build_feeds
+from repvgg_onnx.checks.options import CheckKeywords, CheckOptions
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
 from repvgg_onnx.checks.session import (
-    CPU,
     PLAIN,
+    Loadable,
     ModelLike,
-    ProviderLike,
     Session,
-    Source,
     common_inputs,
     loadable,
-    open_session,
 )
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.graph.bodies import label_of
 from repvgg_onnx.graph.cut import Cutter
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LEVEL = PLAIN
 """Optimization level: others would not leave every tensor in the graph."""
@@ -100,20 +99,7 @@ class _Finding:
     feed: str
 
 
-@on_runnable_shapes
-def bisect(
-    before: ModelLike,
-    after: ModelLike,
-    *,
-    shapes: Shapes | None = None,
-    inputs: InputsLike | None = None,
-    ranges: Ranges | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
-    tolerance: float | None = None,
-    provider: ProviderLike = CPU,
-    threads: int = 0,
-    custom_ops: Sequence[str | os.PathLike[str]] = (),
-) -> Bisection:
+def bisect(before: ModelLike, after: ModelLike, **options: "Unpack[CheckKeywords]") -> Bisection:
     """Comparison of every floating-point tensor that nodes of both models compute under one name.
 
     The tensors are made outputs of private copies of the models, so many at a time that their values fit into memory,
@@ -123,25 +109,27 @@ def bisect(
     Args:
         before: path, bytes or ModelProto of the model that is right.
         after: the model to judge.
-        shapes: as for ``verify``, like all that follow.
-        inputs: further values to feed.
-        ranges: ranges of the values that are drawn.
-        seeds: one standard-normal feed each.
-        tolerance: error from which on a tensor differs.
-        provider: onnxruntime execution provider, or its name and its options.
-        threads: threads inside an operator.
-        custom_ops: libraries of operators.
+        **options: the fields of CheckOptions but ``labels``; above the ``tolerance`` a tensor differs.
 
     Raises:
-        CheckError: as of ``verify``.
+        CheckError: the models take different inputs, an option does not fit them, or ``before`` cannot be run.
         ModelError: one of the models cannot be loaded.
     """
-    require_tolerance(tolerance)
-    opener = partial(open_session, level=LEVEL, provider=provider, threads=threads, custom_ops=custom_ops)
+    return bisected(before, after, CheckOptions(**options))
+
+
+def bisected(before: ModelLike, after: ModelLike, run: CheckOptions) -> Bisection:
+    """``bisect`` with its options as one value."""
+    require_tolerance(run.tolerance)
+    return on_runnable_shapes(partial(_bisected, before, after), before, run)
+
+
+def _bisected(before: ModelLike, after: ModelLike, run: CheckOptions) -> Bisection:
+    opener = partial(run.open, level=LEVEL)
     with loadable(before) as first, loadable(after) as second:
         specs = common_inputs(opener(first), opener(second))
-    limit, reason = choose_tolerance(parsed(before), tolerance)
-    feeds = build_feeds(specs, shapes=shapes, inputs=inputs, ranges=ranges, seeds=seeds)
+    limit, reason = choose_tolerance(parsed(before), run.tolerance)
+    feeds = build_feeds(specs, shapes=run.shapes, inputs=run.inputs, ranges=run.ranges, seeds=run.seeds)
     labels = tuple(feed.label for feed in feeds)
     ours, theirs = private_copy(before), private_copy(after)
     whole, common = Cutter(ours), Cutter(theirs).made
@@ -162,7 +150,7 @@ class _SecondFailsError(CheckError):
     """The second model cannot be run on what the first one can."""
 
 
-def _exposed(model: onnx.ModelProto, names: Sequence[str], opener: Callable[[Source], Session]) -> Session:
+def _exposed(model: onnx.ModelProto, names: Sequence[str], opener: Callable[[Loadable], Session]) -> Session:
     expose(model, names)
     with loadable(model) as source:
         return opener(source)

@@ -9,7 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from repvgg_onnx.checks.inputs import Feed
-from repvgg_onnx.checks.session import ModelLike, Source
+from repvgg_onnx.checks.session import Loadable, ModelLike
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.normalize import infer_skeleton, tensor_types
 
@@ -63,7 +63,7 @@ def parsed(model: ModelLike) -> onnx.ModelProto:
         raise ModelError(f"cannot be read: {' '.join(str(error).split())}") from error
 
 
-def with_outputs(source: Source, names: Sequence[str]) -> Source:
+def with_outputs(source: Loadable, names: Sequence[str]) -> Loadable:
     """The model in which these tensors are outputs too, after its own.
 
     Two messages one after the other are one in protobuf, repeated fields joined; so that no weight is copied twice.

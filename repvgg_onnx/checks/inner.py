@@ -12,13 +12,13 @@ import onnx
 from onnx import helper
 
 from repvgg_onnx.checks.comparison import compare_values
-from repvgg_onnx.checks.conditions import Conditions
-from repvgg_onnx.checks.exposure import in_batches, with_outputs
+from repvgg_onnx.checks.exposure import complete, in_batches, with_outputs
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.kinds import Kind
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.precision import FLOATS, least_precise
-from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, moved_by
-from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, Session, loadable
+from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, Reference, few, moved_by
+from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, ModelLike, Session, loadable
 from repvgg_onnx.errors import CheckError, ModelError
 from repvgg_onnx.graph.bodies import reads_of
 from repvgg_onnx.graph.cut import Cutter
@@ -89,13 +89,11 @@ class Inner:
 
 
 def compare_inner(
-    before: onnx.ModelProto,
-    after: onnx.ModelProto,
+    known: Reference,
+    after: ModelLike,
     outputs: Sequence[str],
-    feeds: Sequence[Feed],
-    conditions: Conditions,
+    *,
     tolerance: float,
-    kinds: Mapping[str, Kind],
     proven: Mapping[str, float],
 ) -> Inner:
     """Comparison of every tensor before some outputs that both models name, at ORT_DISABLE_ALL.
@@ -104,21 +102,20 @@ def compare_inner(
     that one's name. Tensors that disagree are therefore left out, and if nothing else disagrees then, nothing does.
 
     Args:
-        before: the original, its weights in memory.
-        after: the second model, its weights in memory.
+        known: the original; one of its feeds of each sort is enough.
+        after: the second model.
         outputs: names of outputs of both.
-        feeds: what both are fed.
-        conditions: what they are run with.
         tolerance: error that always passes.
-        kinds: what is known of the original's tensors.
         proven: tensors that are known to be right, given those before them, each with the error that was measured.
 
     Raises:
         CheckError: the original, or a part of it, cannot be run on a feed.
         ModelError: onnxruntime cannot load the original, or a part of it.
     """
+    before, theirs = complete(known.model), Cutter(complete(after))
+    feeds = few(known.feeds)
     run = _Run(
-        before, Cutter(before), Cutter(after), feeds, conditions, tolerance, kinds, proven, least_precise(before)
+        before, Cutter(before), theirs, feeds, known.conditions, tolerance, known.kinds, proven, least_precise(before)
     )
     ancestors = {name: run.common(name) for name in outputs}
     shared = [name for name in run.ours.made if any(name in names for names in ancestors.values())]
@@ -141,7 +138,7 @@ class _Run:
     ours: Cutter
     theirs: Cutter
     feeds: Sequence[Feed]
-    conditions: Conditions
+    conditions: CheckOptions
     tolerance: float
     kinds: Mapping[str, Kind]
     proven: Mapping[str, float]

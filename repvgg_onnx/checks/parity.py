@@ -7,26 +7,26 @@ are compared one by one.
 """
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from repvgg_onnx.checks.agreement import Agreement, agreement_of, total
 from repvgg_onnx.checks.comparison import Comparison, compare_values, described, is_finite, normalized_error
-from repvgg_onnx.checks.conditions import Conditions
-from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
-from repvgg_onnx.checks.exposure import complete, parsed
+from repvgg_onnx.checks.exposure import parsed
 from repvgg_onnx.checks.inner import Inner, compare_inner
-from repvgg_onnx.checks.inputs import Ranges, Shapes
+from repvgg_onnx.checks.options import CheckKeywords, CheckOptions
 from repvgg_onnx.checks.precision import FLOATS, choose_tolerance, require_tolerance
-from repvgg_onnx.checks.reference import LOUD, OF_NOISE, Reference, few, reference
-from repvgg_onnx.checks.session import CPU, LEVELS, PLAIN, SHIPPED, ModelLike, ProviderLike, Session, Source, loadable
+from repvgg_onnx.checks.reference import LOUD, OF_NOISE, Reference, reference
+from repvgg_onnx.checks.session import LEVELS, PLAIN, SHIPPED, Loadable, ModelLike, Session, loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.checks.verdicts import DecidedBy, OutputParity, Parity
 from repvgg_onnx.errors import CheckError, LoadError, ModelError, RunError
 
-__all__ = ["OutputParity", "Parity", "judge", "normalized_error", "verify"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["OutputParity", "Parity", "compare", "judge", "normalized_error", "verify"]
 
 _VACUOUS = "it is all NaN and infinity in the original too, so that nothing could be compared"
 _EMPTY = "output {!r} has no elements on these inputs: its type and its shape were compared, and no values"
@@ -34,21 +34,7 @@ _DRAWN = "tensor {!r} is drawn at random in every run: it is not compared, and g
 _UNDECIDED = "no feed determines this output, and the models name no tensors alike to compare instead; give real inputs"
 
 
-@on_runnable_shapes
-def verify(
-    before: ModelLike,
-    after: ModelLike,
-    *,
-    shapes: Shapes | None = None,
-    inputs: InputsLike | None = None,
-    ranges: Ranges | None = None,
-    labels: LabelsLike | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
-    tolerance: float | None = None,
-    provider: ProviderLike = CPU,
-    threads: int = 0,
-    custom_ops: Sequence[str | os.PathLike[str]] = (),
-) -> Parity:
+def verify(before: ModelLike, after: ModelLike, **options: "Unpack[CheckKeywords]") -> Parity:
     """Comparison of every output of two models, at ORT_DISABLE_ALL and at ORT_ENABLE_ALL.
 
     Both models run at the same level on the same feeds. Outputs are matched by name. An output passes
@@ -62,39 +48,36 @@ def verify(
     either when its inputs move by a few units in the last place, the third rule holds for them. A missing output,
     another type or shape, NaN or infinity where the original has none, an output that is nothing else on every feed,
     and a second model that fails to run where the original does not are failures with an infinite error and a reason.
-    Of an output without elements the type and the shape are compared, and a remark says that this is all.
 
     Args:
         before: path, bytes or ModelProto of the model that is right.
         after: the model to judge.
-        shapes: input name to shape, for dynamic axes.
-        inputs: further values to feed: input name to array; path of an ``.npz`` or ``.npy`` file or of a folder of
-            ONNX test data sets; or several of these.
-        ranges: input name to smallest and largest value, for the values that are drawn.
-        labels: the class of each row of ``inputs``, or path of an ``.npy`` file of them.
-        seeds: one standard-normal feed each.
-        tolerance: largest error that passes, whatever the noise, and for outputs that are not floating point too. By
-            default it follows from the least precise type in ``before``, and the rules above hold.
-        provider: onnxruntime execution provider, or its name and its options.
-        threads: threads inside an operator; 0 lets onnxruntime decide.
-        custom_ops: libraries of operators that onnxruntime itself lacks. Their code is run.
+        **options: the fields of CheckOptions: ``shapes``, ``inputs``, ``ranges``, ``labels``, ``seeds``,
+            ``tolerance``, ``provider``, ``threads``, ``custom_ops``. Whoever names a ``tolerance`` wants it to hold
+            for outputs that are not floating point too, and no other rule.
 
     Raises:
         CheckError: the models take different inputs, ``shapes``, ``inputs``, ``ranges`` or ``labels`` do not fit
             them, the provider is not available, the tolerance is negative, or ``before`` cannot be run on a feed.
         ModelError: onnxruntime cannot load one of the models; the second one at ORT_ENABLE_ALL alone is a failure.
     """
-    require_tolerance(tolerance)
-    conditions = Conditions(shapes, inputs, ranges, labels, seeds, provider, threads, custom_ops)
-    with loadable(before) as first, loadable(after) as second:
-        opened = [conditions.open(second, PLAIN)]
-        known = reference(before, first, conditions, others=[opened[0].inputs])
-        return _Judge(known, after, second, tolerance).judged(opened)
+    return compare(before, after, CheckOptions(**options))
 
 
-def judge(
-    known: Reference, after: ModelLike, *, tolerance: float | None = None, proven: Mapping[str, float] | None = None
-) -> Parity:
+def compare(before: ModelLike, after: ModelLike, run: CheckOptions) -> Parity:
+    """``verify`` with its options as one value."""
+    require_tolerance(run.tolerance)
+
+    def compared(run: CheckOptions) -> Parity:
+        with loadable(before) as first, loadable(after) as second:
+            opened = [run.open(second, PLAIN)]
+            known = reference(before, first, run, others=[opened[0].inputs])
+            return _Judge(known, after, second).judged(opened)
+
+    return on_runnable_shapes(compared, before, run)
+
+
+def judge(known: Reference, after: ModelLike, *, proven: Mapping[str, float] | None = None) -> Parity:
     """Comparison of a model with one that has run already, as ``verify`` makes it.
 
     A model that onnxruntime cannot load is one that fails to run.
@@ -102,16 +85,15 @@ def judge(
     Args:
         known: the original.
         after: the model to judge.
-        tolerance: as for ``verify``.
         proven: tensors that are known to be right, given those before them: sinks of regions, each with the error that
             the region has on its own.
 
     Raises:
         CheckError: the tolerance is negative, the original cannot be run, or no output fits the labels.
     """
-    require_tolerance(tolerance)
+    require_tolerance(known.conditions.tolerance)
     with loadable(after) as source:
-        return _Judge(known, after, source, tolerance, proven).judged([])
+        return _Judge(known, after, source, proven).judged([])
 
 
 @dataclass(frozen=True)
@@ -139,12 +121,12 @@ class _Judge:
         self,
         known: Reference,
         after: ModelLike,
-        source: Source,
-        asked: float | None,
+        source: Loadable,
         proven: Mapping[str, float] | None = None,
     ) -> None:
-        self.known, self.after, self.source, self.asked, self.proven = known, after, source, asked, proven or {}
-        self.tolerance, self.reason = choose_tolerance(parsed(known.model), asked)
+        self.known, self.after, self.source, self.proven = known, after, source, proven or {}
+        self.asked = known.conditions.tolerance
+        self.tolerance, self.reason = choose_tolerance(parsed(known.model), self.asked)
         self.remarks: dict[str, None] = {}
 
     def judged(self, opened: list[Session]) -> Parity:
@@ -302,13 +284,9 @@ class _Judge:
         """Tensors inside both models, where some output cannot be told by its tolerance."""
         if not outputs:
             return None
-        feeds = few(self.known.feeds)
-        before, after = complete(self.known.model), complete(self.after)
         names = [output.name for output in outputs]
         try:
-            return compare_inner(
-                before, after, names, feeds, self.known.conditions, self.tolerance, self.known.kinds, self.proven
-            )
+            return compare_inner(self.known, self.after, names, tolerance=self.tolerance, proven=self.proven)
         except (CheckError, ModelError):  # a part of the original that cannot be run on its own
             return None
 

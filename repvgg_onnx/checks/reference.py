@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from repvgg_onnx.checks.comparison import compare_values, is_finite
-from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.exposure import parsed, with_outputs
 from repvgg_onnx.checks.inputs import Feed, Specs
 from repvgg_onnx.checks.kinds import Kind, kinds_of
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.pictures import whites_of
 from repvgg_onnx.checks.precision import FLOATS, UNIT_ROUNDOFF, least_precise
-from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, ModelLike, Session, Source, merged_inputs
+from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, Loadable, ModelLike, Session, merged_inputs
 
 OF_NOISE = 8.0
 """How many times a model's own noise an error may be. Measured on 14 networks whose noise is 1e-7 to 1, the error of a
@@ -44,8 +44,8 @@ class Reference:
     """
 
     model: ModelLike
-    source: Source
-    conditions: Conditions
+    source: Loadable
+    conditions: CheckOptions
     feeds: tuple[Feed, ...]
     kinds: Mapping[str, Kind]
     coarse: str | None
@@ -143,8 +143,8 @@ class Reference:
 
 def reference(
     model: ModelLike,
-    source: Source,
-    conditions: Conditions,
+    source: Loadable,
+    conditions: CheckOptions,
     *,
     others: Sequence[Specs] = (),
     exposed: Sequence[str] = (),

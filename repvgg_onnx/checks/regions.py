@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.checks.comparison import normalized_error
-from repvgg_onnx.checks.conditions import Conditions
 from repvgg_onnx.checks.exposure import parsed
 from repvgg_onnx.checks.inputs import Feed
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.precision import UNIT_ROUNDOFF, tolerance_of
 from repvgg_onnx.checks.reference import OF_NOISE, PATTERNS, Reference, few, moved_by
 from repvgg_onnx.checks.session import CPU, PLAIN, SHIPPED, Array, loadable
@@ -105,7 +105,7 @@ def _compare(
     piece: Piece,
     recorded: Sequence[tuple[Feed, Mapping[str, Array]]],
     tolerance: float,
-    conditions: Conditions,
+    conditions: CheckOptions,
 ) -> RegionParity:
     try:
         with loadable(piece.model) as source:
@@ -126,7 +126,7 @@ def _compare(
     return worst
 
 
-def _noise(piece: Piece, values: Mapping[str, Array], conditions: Conditions) -> float:
+def _noise(piece: Piece, values: Mapping[str, Array], conditions: CheckOptions) -> float:
     """How far the original's part differs from itself, at another level and where its root moves by one unit."""
     with loadable(piece.original()) as source:
         session, shipped = (conditions.open(source, level) for level in (PLAIN, SHIPPED))
@@ -136,7 +136,7 @@ def _noise(piece: Piece, values: Mapping[str, Array], conditions: Conditions) ->
     return max(normalized_error(values[piece.sink], other) for other in others)
 
 
-def _bounds(piece: Piece, roots: Sequence[Array], conditions: Conditions) -> Iterator[Array | None]:
+def _bounds(piece: Piece, roots: Sequence[Array], conditions: CheckOptions) -> Iterator[Array | None]:
     """For each recorded root a bound on the error of each element of the sink; None where there is none.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1: n roundings change a sum by at most

@@ -22,7 +22,7 @@ from repvgg_onnx.graph.shapes import Axis
 from repvgg_onnx.graph.storage.staging import temporary_folder
 
 ModelLike = str | os.PathLike[str] | bytes | onnx.ModelProto
-Source = str | bytes
+Loadable = str | bytes
 ProviderLike = str | tuple[str, Mapping[str, str]]
 """Name of an onnxruntime execution provider, or the name and its options, as ``InferenceSession`` takes them."""
 Array = npt.NDArray[Any]
@@ -108,7 +108,7 @@ class Session:
 
 
 @contextmanager
-def loadable(model: ModelLike) -> Iterator[Source]:
+def loadable(model: ModelLike) -> Iterator[Loadable]:
     """The model as a path or as bytes, valid inside the ``with`` block.
 
     A path stays a path, so that external data is found. A ModelProto of 2 GB or more, which protobuf cannot
@@ -128,7 +128,7 @@ def loadable(model: ModelLike) -> Iterator[Source]:
 
 
 def open_session(
-    source: Source,
+    source: Loadable,
     *,
     level: str,
     provider: ProviderLike = CPU,

@@ -1,25 +1,25 @@
 """Sizes of dynamic axes that onnxruntime really runs a model on: the usual ones, or the first of a short list."""
 
-import functools
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
-from typing import Any, TypeVar, cast
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from onnx import TensorProto
 
 from repvgg_onnx.checks.drawing import draw
 from repvgg_onnx.checks.exposure import parsed
+from repvgg_onnx.checks.options import RunOptions
 from repvgg_onnx.checks.ranges import Range
-from repvgg_onnx.checks.session import CPU, PLAIN, ModelLike, ProviderLike, Session, loadable, open_session
+from repvgg_onnx.checks.session import PLAIN, ModelLike, Session, loadable
 from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.graph.shapes import Axis, alternatives, bind_shapes, name_of_axis
 
 Shapes = Mapping[str, Sequence[int]]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Options = TypeVar("Options", bound=RunOptions)
+Result = TypeVar("Result")
 
 SECONDS = 10.0
 """Longest time that other sizes are tried for; one run may exceed it."""
@@ -36,15 +36,7 @@ def is_open(declared: Mapping[str, Sequence[Axis]], given: Shapes) -> bool:
     )
 
 
-def runnable_shapes(
-    model: ModelLike,
-    *,
-    shapes: Shapes | None = None,
-    ranges: Mapping[str, Range] | None = None,
-    provider: ProviderLike = CPU,
-    threads: int = 0,
-    custom_ops: Sequence[str | os.PathLike[str]] = (),
-) -> dict[str, tuple[int, ...]] | None:
+def runnable_shapes(model: ModelLike, run: RunOptions) -> dict[str, tuple[int, ...]] | None:
     """The shape of every input on which the model runs, to be handed on as ``shapes``; None where the usual ones do.
 
     One session at ORT_DISABLE_ALL, and one run where the usual sizes are right. The others are those of
@@ -52,22 +44,18 @@ def runnable_shapes(
 
     Args:
         model: a path, bytes or ModelProto.
-        shapes: what the user gave, which is kept.
-        ranges: smallest and largest value of inputs that are drawn, as for ``verify``.
-        provider: onnxruntime execution provider, or its name and its options.
-        threads: threads inside an operator; 0 lets onnxruntime decide.
-        custom_ops: as for ``verify``.
+        run: how it is run; shapes that the user gave are kept, and inputs are drawn.
 
     Raises:
         RunError: it runs on none of them.
         LoadError: onnxruntime cannot load it.
-        CheckError: ``shapes`` does not fit, an input cannot be drawn, or the provider is not available.
+        CheckError: the shapes given do not fit, an input cannot be drawn, or the provider is not available.
     """
     with loadable(model) as source:
-        session = open_session(source, level=PLAIN, provider=provider, threads=threads, custom_ops=custom_ops)
+        session = run.open(source, PLAIN)
     declared = {name: spec.shape for name, spec in session.inputs.items()}
-    given = shapes or {}
-    if not is_open(declared, given) or (ranges or {}).keys() - declared.keys():  # the latter is for others to refuse
+    given, ranges = run.shapes or {}, run.ranges or {}
+    if not is_open(declared, given) or ranges.keys() - declared.keys():  # the latter is for others to refuse
         return None
     end = time.monotonic() + SECONDS
     first: RunError | None = None
@@ -78,7 +66,7 @@ def runnable_shapes(
         if sum(map(math.prod, bound.values())) > MOST_ELEMENTS:
             continue
         tried += 1
-        failure = _failure(session, bound, ranges or {})
+        failure = _failure(session, bound, ranges)
         if failure is None:
             return {name: shape for name, shape in bound.items() if declared[name]} if number else None
         first = first or failure
@@ -102,33 +90,30 @@ def option(shapes: Shapes) -> str:
     return " ".join(f"--shape {name}={','.join(map(str, shape))}" for name, shape in shapes.items() if shape)
 
 
-def on_runnable_shapes(check: Function) -> Function:
+def on_runnable_shapes(check: Callable[[Options], Result], model: ModelLike, run: Options) -> Result:
     """The check on sizes that run: where the usual ones do not, and the caller gave none, it is made again on others.
 
     Args:
-        check: takes a model, or a sequence of them that begins with the one to try, and the keyword arguments of
-            ``runnable_shapes``.
+        check: what is done, given how models are run.
+        model: the model whose inputs may have other sizes.
+        run: how the caller wants models to be run.
+
+    Raises:
+        RunError: the model runs on none of the sizes that were tried.
     """
-
-    @functools.wraps(check)
-    def checked(*args: Any, **options: Any) -> Any:
+    try:
+        return check(run)
+    except RunError as failure:
+        ranges = run.ranges or {}
+        if run.shapes or run.inputs is not None:
+            raise RunError(f"{failure}{_hint(model, ranges)}") from failure
         try:
-            return check(*args, **options)
-        except RunError as failure:
-            model = next(iter(signature(check).bind(*args, **options).arguments.values()))
-            tried = model[0] if isinstance(model, list | tuple) else model
-            if options.get("shapes") or options.get("inputs") is not None:
-                raise RunError(f"{failure}{_hint(tried, options.get('ranges') or {})}") from failure
-            known = ("ranges", "provider", "threads", "custom_ops")
-            try:
-                found = runnable_shapes(tried, **{name: options[name] for name in known if name in options})
-            except LoadError:  # of a model that only what was written into it made one that runs
-                found = None
-            if found is None:
-                raise RunError(f"{failure}{_hint(tried, options.get('ranges') or {})}") from failure
-            return check(*args, **{**options, "shapes": found})
-
-    return cast(Function, checked)
+            found = runnable_shapes(model, run)
+        except LoadError:  # of a model that only what was written into it made one that runs
+            found = None
+        if found is None:
+            raise RunError(f"{failure}{_hint(model, ranges)}") from failure
+        return check(replace(run, shapes=found))
 
 
 def _hint(model: ModelLike, ranges: Mapping[str, Range]) -> str:

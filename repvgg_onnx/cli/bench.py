@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 from repvgg_onnx import __version__
 from repvgg_onnx.checks.environment import describe_environment
-from repvgg_onnx.checks.latency import Latencies, benchmark_models, obstacles, require_batches
-from repvgg_onnx.cli.files import require_models, sides_of
+from repvgg_onnx.checks.latency import Latencies, Race, measure, obstacles, require_batches
+from repvgg_onnx.cli.files import opened_models
 from repvgg_onnx.cli.options import BenchOptions, Output, Runtime
 from repvgg_onnx.cli.output import show, stage
 from repvgg_onnx.cli.places import protect_models, require_report_file
@@ -29,15 +30,17 @@ def run_bench(options: BenchOptions, runtime: Runtime, output: Output) -> None:
         ExtraMissingError: a picture is asked for and matplotlib is missing.
         UsageError: a file would be written where it cannot or must not be.
     """
-    require_models(*options.models)
     protect_models(output, *options.models)
-    _require_plot(options, output)
-    runtime = on_sizes(runtime, common_sizes(options.models, runtime))
+    _require_plot(options, output, *options.models)
+    opened = opened_models(*options.models)
+    sides = [side for model in opened for side in model.sides]
+    protect_models(output, *sides)
+    _require_plot(options, output, *sides)
+    runtime = on_sizes(runtime, common_sizes(opened, runtime))
     threads = options.threads or (THREADS,)
     environment = describe_environment()
     if options.batches:
-        arguments = runtime.arguments(threads=THREADS)
-        require_batches(options.models, options.batches, **{key: arguments[key] for key in ("provider", "custom_ops")})
+        require_batches(options.models, options.batches, runtime.options(threads=THREADS))
     report = BenchReport(
         version=__version__,
         models=tuple(map(str, options.models)),
@@ -56,17 +59,11 @@ def _measure(options: BenchOptions, runtime: Runtime, output: Output) -> Iterato
         at = f" at batch {batch}" if options.batches else ""
         on = f" on {plural(threads, 'thread')}" if options.threads else ""
         with stage(f"Measuring latency{at}{on}, at most {options.seconds:g} s", quiet=output.quiet):
-            yield benchmark_models(
-                options.models,
-                batch=batch,
-                seconds=options.seconds,
-                isolate=options.isolate,
-                memory=True,
-                **replace(runtime, threads=threads).arguments(threads=THREADS),
-            )
+            how = Race(options.seconds, batch=batch, isolate=options.isolate, memory=True)
+            yield measure(options.models, how, replace(runtime, threads=threads).options(threads=THREADS))
 
 
-def _require_plot(options: BenchOptions, output: Output) -> None:
+def _require_plot(options: BenchOptions, output: Output, *inputs: Path) -> None:
     """The picture, if there is to be one, can be made and written and overwrites nothing of the user's.
 
     Raises:
@@ -76,6 +73,5 @@ def _require_plot(options: BenchOptions, output: Output) -> None:
     plot = options.plot
     if plot is None:
         return
-    sides = (side for model in options.models for side in sides_of(model))
-    require_report_file("plot", plot, *(file for _, file in output.files), *options.models, *sides)
+    require_report_file("plot", plot, *(file for _, file in output.files), *inputs)
     require_matplotlib()

@@ -1,7 +1,7 @@
 """The commands, their arguments and their help; what they do is imported when they are called."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
@@ -10,8 +10,8 @@ from repvgg_onnx.cli.boundary import Boundary, MisuseError
 from repvgg_onnx.cli.manual import ENDS, PROGRAM
 from repvgg_onnx.cli.options import (
     FILE,
-    Assumptions,
     BenchOptions,
+    InspectOptions,
     Output,
     Runtime,
     assumption_options,
@@ -164,35 +164,16 @@ def check(ctx: click.Context, /, **_: Any) -> None:
 @ignore_option
 @config_options
 @output_options
-def inspect(
-    *,
-    model: Path,
-    every: bool,
-    per_layer: bool,
-    shapes: dict[str, tuple[int, ...]],
-    max_constant_mb: int,
-    ignore: tuple[str, ...],
-    json_path: str | None,
-    quiet: bool,
-    **assumed: Any,
-) -> None:
+def inspect(*, model: Path, json_path: str | None, quiet: bool, **params: Any) -> None:
     """Show what could be folded in MODEL, what could not, why, and what to do.
 
     And what the network is made of: parameters, multiply-adds, memory traffic and peak memory of activations.
     """
     from repvgg_onnx.cli.fuse import run_inspect
+    from repvgg_onnx.cli.tasks import compile_options
 
-    output = Output(json_path, quiet)
-    run_inspect(
-        model,
-        Assumptions(**assumed),
-        shapes,
-        output,
-        max_constant_mb=max_constant_mb,
-        every=every,
-        per_layer=per_layer,
-        ignore=ignore,
-    )
+    view = InspectOptions(params["every"], params["per_layer"], params["ignore"])
+    run_inspect(model, compile_options(params), view, Output(json_path, quiet))
 
 
 @cli.command(short_help="Say what a refusal means and what to do.", epilog=ENDS["explain"])
@@ -249,24 +230,12 @@ def verify(
 @config_options
 @report_option(MEASURED)
 @output_options
-def bench(
-    *,
-    models: tuple[Path, ...],
-    batches: tuple[int, ...],
-    threads: tuple[int, ...],
-    seconds: float,
-    isolate: bool,
-    plot: Path | None,
-    reports: tuple[str, ...],
-    json_path: str | None,
-    quiet: bool,
-    **runtime: Any,
-) -> None:
+def bench(*, reports: tuple[str, ...], json_path: str | None, quiet: bool, **params: Any) -> None:
     """Measure how fast models are, and how much faster than model A."""
     from repvgg_onnx.cli.bench import run_bench
 
-    options = BenchOptions(models, seconds, batches, threads, isolate, plot)
-    run_bench(options, Runtime(threads=None, **runtime), Output(json_path, quiet, destinations(reports)))
+    options = BenchOptions(**{name: params.pop(name) for name in BenchOptions.__dataclass_fields__})
+    run_bench(options, Runtime(threads=None, **params), Output(json_path, quiet, destinations(reports)))
 
 
 @cli.command(
@@ -284,18 +253,7 @@ def bench(
 @quiet_option
 @debug_option
 @click.pass_context
-def export(
-    ctx: click.Context,
-    /,
-    *,
-    name: str | None,
-    output: Path | None,
-    deployed: bool,
-    checkpoint: Path | None,
-    exporter: Literal["torchscript", "dynamo"],
-    fold: bool,
-    quiet: bool,
-) -> None:
+def export(ctx: click.Context, /, *, name: str | None, output: Path | None, **options: Any) -> None:
     """Export the RepVGG called NAME to ONNX; without NAME, list the family."""
     from repvgg_onnx.cli.export import list_networks, run_export
 
@@ -304,7 +262,7 @@ def export(
     elif output is None:
         raise click.UsageError("Missing option '-o' / '--output'.", ctx)
     else:
-        run_export(name, output, deployed=deployed, checkpoint=checkpoint, exporter=exporter, fold=fold, quiet=quiet)
+        run_export(name, output, **options)
 
 
 @cli.command(

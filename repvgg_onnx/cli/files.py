@@ -27,8 +27,8 @@ def require_files(*paths: Path) -> None:
             raise BadInputError(f"{path}: cannot be read")
 
 
-def require_models(*paths: Path) -> None:
-    """Every path is a model file that is safe to hand on: it is what it says, and its external data lies beside it.
+def opened_models(*paths: Path) -> tuple[OpenModel, ...]:
+    """The models in files, which are safe to hand on: they are what they say, and external data lies beside them.
 
     Whoever reads external data files on its own, as onnxruntime does, is not to be sent outside of the model's folder.
 
@@ -36,9 +36,11 @@ def require_models(*paths: Path) -> None:
         BadInputError: the first one that is not.
     """
     require_files(*paths)
+    opened = []
     for path in paths:
         with about(path):
-            open_model(path)
+            opened.append(open_model(path))
+    return tuple(opened)
 
 
 def sides_of(path: Path) -> frozenset[Path]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import onnx
 from rich.text import Text
 
 from repvgg_onnx import __version__
@@ -14,22 +13,23 @@ from repvgg_onnx.checks.latency import Latency, obstacles
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.cli.boundary import BadInputError, CheckFailedError, about
-from repvgg_onnx.cli.candidates import Candidate, candidate_of, folded
-from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
+from repvgg_onnx.cli.candidates import Candidate, candidate_of, folded, opened_file
+from repvgg_onnx.cli.options import FuseOptions, InspectOptions, Output
 from repvgg_onnx.cli.output import prepared, show
-from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.places import protect_models, require_distinct
 from repvgg_onnx.cli.reports import failed_outcome
-from repvgg_onnx.cli.sizes import on_sizes
+from repvgg_onnx.cli.tasks import FuseTask
 from repvgg_onnx.cli.triton import check_target, fit
 from repvgg_onnx.cli.tuning import require_decisions_file, save_decisions
-from repvgg_onnx.cli.verify import compare, measure
+from repvgg_onnx.cli.verify import compare, compare_latency
 from repvgg_onnx.cli.writing import Draft, Drafts, target_of
 from repvgg_onnx.compiler.fuse import prepare
+from repvgg_onnx.compiler.options import CompileOptions
 from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.compiler.stages import STAGES, Stopwatch
 from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.graph.budget import DEFAULT_MB
-from repvgg_onnx.graph.load import load_model, open_model
+from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.report.machine import fuse_json, many_json
 from repvgg_onnx.report.model import FuseReport, Outcome, Tuned, Verdict
 from repvgg_onnx.report.remedy import remedy
@@ -38,7 +38,7 @@ from repvgg_onnx.report.units import plural
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
 
 
-def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> None:
+def run_fuse(task: FuseTask, output: Output) -> None:
     """Fold, check, write and report, in this order.
 
     Raises:
@@ -46,10 +46,11 @@ def run_fuse(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, o
         CheckFailedError: a check failed.
         UsageError: a file would be written where it cannot or must not be.
     """
+    options = task.options
     with ExitStack() as stack:
         try:
-            warnings = machine_warnings(options, runtime)
-            made = stack.enter_context(fused_file(options, assumptions, runtime, output, warnings))
+            task = replace(task, warnings=machine_warnings(task))
+            made = stack.enter_context(fused_file(task, output))
         except BadInputError as error:
             outcomes = (failed_outcome(options.model, error),)
             show(replace(output, json_path=None, quiet=True), Text(), many_json(__version__, outcomes), outcomes)
@@ -85,37 +86,35 @@ class Made:
 
 
 @contextmanager
-def fused_file(
-    options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output, warnings: Sequence[str] = ()
-) -> Iterator[Made]:
+def fused_file(task: FuseTask, output: Output) -> Iterator[Made]:
     """One model folded, checked, and written beside its place; nothing is printed but progress.
 
     The block makes its reports, and then commits: what cannot be reported is not written.
 
     Args:
-        options: what to do.
-        assumptions: what is taken for granted.
-        runtime: how models are run.
+        task: what to do with which model.
         output: where reports go.
-        warnings: what spoke against measuring before the work began.
 
     Raises:
         BadInputError: the model cannot be used.
         UsageError: a file would be written where it cannot or must not be.
     """
-    target = target_of(options, output)
-    protect_models(output, options.model, target)
-    require_decisions_file(options, output, target)
+    options = task.options
     with ExitStack() as stack:
-        drafts = stack.enter_context(Drafts.open(target))
         with Stopwatch().running() as stopwatch:
+            target = target_of(options, output)
+            _protect(options, output, target, options.model)
+            with about(options.model):
+                opened = opened_file(options.model)
+            _protect(options, output, target, *opened.sides)
+            drafts = stack.enter_context(Drafts.open(target))
             with about(options.model), _with_a_way_out(options):
-                candidate = candidate_of(options, assumptions, runtime, output, drafts)
-            runtime = on_sizes(runtime, candidate.sizes)
-            draft = drafts.draft(candidate.model, candidate.before, candidate.opened)
+                candidate = candidate_of(task, opened, output, drafts)
+            task = task.on(candidate.sizes)
+            draft = drafts.draft(candidate.fusion, candidate.before, opened)
             with about(options.model), _with_a_way_out(options):
-                fitness = _fitness(candidate, draft, options, runtime)
-                parity, latency = _check(candidate, draft, options, assumptions, runtime, output)
+                fitness = _fitness(candidate, draft, task)
+                parity, latency = _check(candidate, draft, task, output)
         took = stopwatch.seconds
         verdict = fit(judge(options, candidate.regions, parity, latency, candidate.failed), fitness)
         written = draft if verdict in (Verdict.FUSED, Verdict.NOTHING_TO_FOLD) else None
@@ -124,38 +123,49 @@ def fused_file(
             report,
             target=fitness,
             max_foldable=options.max_foldable if options.check else None,
-            warnings=(*warnings, *latency.warnings) if latency else (),
+            warnings=(*task.warnings, *latency.warnings) if latency else (),
             seconds={} if options.check else {name: took[name] for name in STAGES if name in took},
-            options=_deciding(options, assumptions, runtime),
+            options=_deciding(task),
         )
 
         def commit() -> None:
             if written is not None:
-                save_decisions(options, candidate.tuning, runtime)
+                save_decisions(task, candidate.tuning, opened.model)
                 written.commit()
 
         yield Made(without_codes(report, options.ignore), commit)
 
 
-def machine_warnings(options: FuseOptions, runtime: Runtime) -> tuple[str, ...]:
+def _protect(options: FuseOptions, output: Output, target: Path | None, *inputs: Path) -> None:
+    """Nothing is written over one of the inputs, but the model itself with ``--in-place``, or over something else.
+
+    Raises:
+        UsageError: something would be.
+    """
+    if target is not None and not options.in_place:
+        require_distinct(target, *inputs)
+    protect_models(output, *inputs, target)
+    require_decisions_file(options, output, *inputs, target)
+
+
+def machine_warnings(task: FuseTask) -> tuple[str, ...]:
     """What speaks against measuring on this machine before any work, which loads it; nothing if nothing is measured."""
-    if not options.bench or options.check:
+    if not task.options.bench or task.options.check:
         return ()
-    return obstacles(describe_environment(), runtime.threads or 1)
+    return obstacles(describe_environment(), task.runtime.threads or 1)
 
 
-def _deciding(options: FuseOptions, assumptions: Assumptions, runtime: Runtime) -> tuple[str, ...]:
+def _deciding(task: FuseTask) -> tuple[str, ...]:
     """The options that decide what is folded, as one gives them."""
+    compiling, options = task.compiling, task.options
     given: list[str] = []
-    for name, value in asdict(assumptions).items():
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(value, tuple):
-            given += [word for item in value for word in (option, item)]
-        elif value:
-            given.append(option)
-    if options.max_constant_mb != DEFAULT_MB:
-        given += ["--max-constant-mb", str(options.max_constant_mb)]
-    for name, shape in runtime.shapes.items():
+    for name in ("assume_inference", "freeze_initializers", "assume_placeholders"):
+        if getattr(compiling, name):
+            given.append(f"--{name.replace('_', '-')}")
+    given += [word for name in compiling.outputs for word in ("--outputs", name)]
+    if compiling.max_constant_mb != DEFAULT_MB:
+        given += ["--max-constant-mb", str(compiling.max_constant_mb)]
+    for name, shape in task.runtime.shapes.items():
         given += ["--shape", f"{name}={','.join(map(str, shape))}"]
     return (*given, *(("--decisions", str(options.decisions)) if options.decisions and not options.autotune else ()))
 
@@ -173,38 +183,25 @@ def _with_a_way_out(options: FuseOptions) -> Iterator[None]:
         raise type(error)(f"{error}; {without} folds the model without running it") from error
 
 
-def run_inspect(
-    model: Path,
-    assumptions: Assumptions,
-    shapes: dict[str, tuple[int, ...]],
-    output: Output,
-    *,
-    max_constant_mb: int,
-    every: bool,
-    per_layer: bool,
-    ignore: Collection[str],
-) -> None:
+def run_inspect(model: Path, compiling: CompileOptions, view: InspectOptions, output: Output) -> None:
     """Fold and report, and write nothing.
 
     Raises:
         BadInputError: the model cannot be used.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
-    protect_models(output, model, None)
+    protect_models(output, model)
     with about(model):
-        candidate = folded(model, assumptions, shapes, output, max_constant_mb)
+        opened = opened_file(model)
+        protect_models(output, *opened.sides)
+        candidate = folded(opened, compiling, output)
     verdict = Verdict.FOLDABLE if candidate.regions else Verdict.NOTHING_TO_FOLD
-    report = without_codes(_report(candidate, verdict), ignore)
-    show(output, inspect_report(report, every=every, per_layer=per_layer), fuse_json(report))
+    report = without_codes(_report(candidate, verdict), view.ignore)
+    show(output, inspect_report(report, every=view.every, per_layer=view.per_layer), fuse_json(report))
 
 
 def _check(
-    candidate: Candidate,
-    draft: Draft | None,
-    options: FuseOptions,
-    assumptions: Assumptions,
-    runtime: Runtime,
-    output: Output,
+    candidate: Candidate, draft: Draft | None, task: FuseTask, output: Output
 ) -> tuple[Parity | None, Latency | None]:
     """The comparisons that were asked for; none where nothing was folded, no latency of a wrong model.
 
@@ -212,31 +209,28 @@ def _check(
     """
     if draft is None or not candidate.regions:
         return None, None
+    options, runtime = task.options, task.runtime
     parity, latency = candidate.parity, None
-    baseline = _baseline(options.model, assumptions) if candidate.notes else options.model
+    # What is taken for granted, a fold must not change.
+    baseline = prepare(candidate.opened.whole, task.compiling).model if candidate.notes else options.model
     if options.verify and parity is None:
-        parity = compare(baseline, draft.file, options.tolerance, runtime, output)
+        parity = compare(baseline, draft.file, runtime.options(threads=0, tolerance=options.tolerance), output)
     if options.bench and (parity is None or parity.passed):
-        latency = measure(baseline, draft.file, options.bench_seconds, runtime, output)
+        latency = compare_latency(baseline, draft.file, options.bench_seconds, runtime.options(threads=1), output)
     return parity, latency
 
 
-def _fitness(candidate: Candidate, draft: Draft | None, options: FuseOptions, runtime: Runtime) -> TensorRTCheck | None:
+def _fitness(candidate: Candidate, draft: Draft | None, task: FuseTask) -> TensorRTCheck | None:
     """What the target is known to say of what is written, or would be if anything were; None without a target."""
-    if options.target is None:
+    if task.options.target is None:
         return None
-    path = options.model if draft is None else draft.target
-    if candidate.model is None:
-        return check_target(candidate.opened, path, runtime)
+    path = task.options.model if draft is None else draft.target
+    if candidate.fusion is None:
+        return check_target(candidate.opened, path, task.runtime)
     if draft is None:
-        return check_target(replace(candidate.opened, model=candidate.model, sides=frozenset()), path, runtime)
-    return check_target(open_model(draft.file), path, runtime)
-
-
-def _baseline(path: Path, assumptions: Assumptions) -> onnx.ModelProto:
-    """The input with what is taken for granted written into it, which a fold must not change."""
-    model, _ = prepare(load_model(path), **asdict(assumptions))
-    return model
+        unwritten = replace(candidate.opened, model=candidate.fusion.model, sides=frozenset())
+        return check_target(unwritten, path, task.runtime)
+    return check_target(open_model(draft.file), path, task.runtime)
 
 
 def _report(

@@ -31,10 +31,10 @@ from repvgg_onnx.cli.files import sides_of
 from repvgg_onnx.cli.fuse import failure, fused_file, machine_warnings, run_fuse, told
 from repvgg_onnx.cli.options import Output
 from repvgg_onnx.cli.output import console, rendered, show
-from repvgg_onnx.cli.places import protect_models
+from repvgg_onnx.cli.places import protect_models, written_by
 from repvgg_onnx.cli.reports import destinations, failed_outcome, made_reports
-from repvgg_onnx.cli.requests import Request, check_request, expand, fuse_request, is_folder
 from repvgg_onnx.cli.settings import settings_of
+from repvgg_onnx.cli.tasks import FuseTask, check_task, expand, fuse_task, is_folder
 from repvgg_onnx.report.machine import many_json
 from repvgg_onnx.report.model import Outcome
 from repvgg_onnx.report.summary import check_report, summary
@@ -59,12 +59,12 @@ def fuse_models(ctx: click.Context) -> int:
     params = ctx.params
     models, output = list(expand(params["models"])), _output(ctx)
     if len(models) == 1 and not is_folder(params["output"]):
-        request = fuse_request(models[0], settings_of(ctx, models[0]).params)
-        run_fuse(request.options, request.assumptions, request.runtime, output)
+        task = fuse_task(models[0], settings_of(ctx, models[0]).params)
+        run_fuse(task, output)
         return 0
     folder = None if params["output"] is None else Path(params["output"])
-    requests = [fuse_request(model, settings_of(ctx, model).params) for model in models]
-    return run_fuse_many(requests, folder, _plan(ctx), output)
+    tasks = [fuse_task(model, settings_of(ctx, model).params) for model in models]
+    return run_fuse_many(tasks, folder, _plan(ctx), output)
 
 
 def check_models(ctx: click.Context) -> int:
@@ -78,8 +78,8 @@ def check_models(ctx: click.Context) -> int:
     """
     params = ctx.params
     models = list(expand(params["models"]))
-    requests = [check_request(model, settings_of(ctx, model).params) for model in models]
-    return run_check(requests, _plan(ctx), _output(ctx))
+    tasks = [check_task(model, settings_of(ctx, model).params) for model in models]
+    return run_check(tasks, _plan(ctx), _output(ctx))
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ class Plan:
         return self.fail_fast and outcome.error is not None
 
 
-def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, output: Output) -> int:
+def run_fuse_many(tasks: Sequence[FuseTask], folder: Path | None, plan: Plan, output: Output) -> int:
     """Fuse every model, report, and say why some failed.
 
     Args:
-        requests: what to do with each model.
-        folder: where to write to, under the names that the models have; None is the default of each request.
+        tasks: what to do with each model.
+        folder: where to write to, under the names that the models have; None is the default of each task.
         plan: how.
         output: where the reports go.
 
@@ -116,27 +116,27 @@ def run_fuse_many(requests: Sequence[Request], folder: Path | None, plan: Plan, 
     Raises:
         UsageError: a file would be written where it cannot or must not be, or one file by two models.
     """
-    if len(requests) > 1 and any(request.options.decisions for request in requests):
+    if len(tasks) > 1 and any(task.options.decisions for task in tasks):
         raise click.UsageError("--decisions is about one model")
     if folder is not None:
         _require_folder_of_many(folder)
-        requests = [request.to(folder / request.options.model.name) for request in requests]
-    _require_places(requests, output)
-    warnings = [machine_warnings(request.options, request.runtime) for request in requests]
-    requests = [replace(request, warnings=found) for request, found in zip(requests, warnings, strict=True)]
+        tasks = [task.to(folder / task.options.model.name) for task in tasks]
+    _require_places(tasks, output)
+    tasks = [replace(task, warnings=machine_warnings(task)) for task in tasks]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    return _report(_outcomes(requests, plan, output), summary, output)
+    return _report(_outcomes(tasks, plan, output), summary, output)
 
 
-def run_check(requests: Sequence[Request], plan: Plan, output: Output) -> int:
+def run_check(tasks: Sequence[FuseTask], plan: Plan, output: Output) -> int:
     """Say what can be folded in every model, and write none.
 
     Returns:
         The exit code: the largest one of all models.
     """
-    protect_models(output, *(request.options.model for request in requests))
-    return _report(_outcomes(requests, plan, output), partial(check_report, every=output.every), output)
+    models = [task.options.model for task in tasks]
+    protect_models(output, *models, *_sides(models, written_by(output)))
+    return _report(_outcomes(tasks, plan, output), partial(check_report, every=output.every), output)
 
 
 def _plan(ctx: click.Context) -> Plan:
@@ -148,24 +148,22 @@ def _output(ctx: click.Context) -> Output:
     return Output(params["json_path"], params["quiet"], destinations(params["reports"]), params["every"])
 
 
-def work(request: Request, output: Output, *, debug: bool) -> Outcome:
+def work(task: FuseTask, output: Output, *, debug: bool) -> Outcome:
     """One model by itself; whatever goes wrong with it is in its outcome.
 
     Args:
-        request: what to do.
+        task: what to do.
         output: where the reports of the whole run go.
         debug: whether errors show where they come from.
     """
-    path = request.options.model
+    path = task.options.model
     try:
         with (
             working(),
             about(path),
-            fused_file(
-                request.options, request.assumptions, request.runtime, Output(None, output.quiet), request.warnings
-            ) as made,
+            fused_file(task, Output(None, output.quiet)) as made,
         ):
-            sentence = failure(request.options, made.report)
+            sentence = failure(task.options, made.report)
             exit_code = 0 if sentence is None else CheckFailedError.exit_code
             outcome = Outcome(str(path), made.report, exit_code, sentence)
             # Reports are about all models and made at the end: one about this model alone shows whether they can be.
@@ -192,52 +190,59 @@ def _require_folder_of_many(folder: Path) -> None:
         raise click.UsageError(f"-o {folder} {what}; for several models it has to name a folder")
 
 
-def _require_places(requests: Sequence[Request], output: Output) -> None:
+def _require_places(tasks: Sequence[FuseTask], output: Output) -> None:
     """No file is written by two models, and none that is read is written but by ``--in-place``.
 
     Raises:
         UsageError: one would be.
     """
-    models = [request.options.model for request in requests]
-    read = {os.path.realpath(file): file for model in models for file in (model, *sides_of(model))}
+    models, targets = [task.options.model for task in tasks], [_target(task) for task in tasks]
+    sides = _sides(models, [*targets, *written_by(output)])
+    read = {os.path.realpath(file): file for file in (*sides, *models)}
     written: dict[str, Path] = {}
-    for request in requests:
-        model, target = request.options.model, _target(request)
+    for task, model, target in zip(tasks, models, targets, strict=True):
         place = os.path.realpath(target)
         if place in written:
             raise click.UsageError(f"{written[place]} and {model} would both be written to {target}")
-        if place in read and not request.options.in_place:
+        if place in read and not task.options.in_place:
             hint = "; give --in-place instead of -o to overwrite the inputs" if read[place] == model else ""
             raise click.UsageError(f"{target} would overwrite {read[place]}{hint}")
         written[place] = model
-    protect_models(output, *models, *map(_target, requests))
+    protect_models(output, *models, *sides, *targets)
 
 
-def _target(request: Request) -> Path:
-    options = request.options
+def _sides(models: Sequence[Path], written: Sequence[Path]) -> list[Path]:
+    """External data files of models, as far as one of the files to write may be one: what is not there yet is none."""
+    if not any(os.path.lexists(file) for file in written):
+        return []
+    return [side for model in models for side in sides_of(model)]
+
+
+def _target(task: FuseTask) -> Path:
+    options = task.options
     if options.in_place:
         return options.model
     return options.output or beside(options.model)
 
 
-def _outcomes(requests: Sequence[Request], plan: Plan, output: Output) -> list[Outcome]:
+def _outcomes(tasks: Sequence[FuseTask], plan: Plan, output: Output) -> list[Outcome]:
     """What became of each model, in order."""
-    workers = min(plan.jobs, len(requests))
+    workers = min(plan.jobs, len(tasks))
     if workers == 1:
         each = partial(work, output=output, debug=plan.debug)
-        results = run_all(each, requests, None, _lost, done=lambda outcome: plan.stops(outcome))
+        results = run_all(each, tasks, None, _lost, done=lambda outcome: plan.stops(outcome))
     else:
         each = partial(work, output=replace(output, quiet=True), debug=plan.debug)
-        with _pool(workers) as pool, _progress(len(requests), quiet=output.quiet) as advance:
-            results = run_all(each, requests, pool, _lost, done=lambda outcome: advance() or plan.stops(outcome))
-    paths = [str(request.options.model) for request in requests]
+        with _pool(workers) as pool, _progress(len(tasks), quiet=output.quiet) as advance:
+            results = run_all(each, tasks, pool, _lost, done=lambda outcome: advance() or plan.stops(outcome))
+    paths = [str(task.options.model) for task in tasks]
     return [result or Outcome(path, None, None, None) for path, result in zip(paths, results, strict=True)]
 
 
-def _lost(request: Request, error: Exception) -> Outcome:
+def _lost(task: FuseTask, error: Exception) -> Outcome:
     sentence = "the worker process died, possibly out of memory or because onnx did not come to an end"
     cause = BadInputError(sentence) if isinstance(error, BrokenExecutor) else error
-    return failed_outcome(request.options.model, cause)
+    return failed_outcome(task.options.model, cause)
 
 
 class _Pool(ProcessPoolExecutor):

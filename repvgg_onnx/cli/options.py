@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from repvgg_onnx.cli.parsing import parse_counts, parse_ranges, parse_settings, parse_shapes, require_codes
 from repvgg_onnx.cli.reports import ANNOTATIONS, STDOUT, Destination
+from repvgg_onnx.graph.budget import DEFAULT_MB
+
+if TYPE_CHECKING:
+    from repvgg_onnx.checks.options import CheckOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -41,20 +45,25 @@ class Runtime:
     provider_options: dict[str, str] = field(default_factory=dict)
     labels: Path | None = None
 
-    def arguments(self, *, threads: int) -> dict[str, Any]:
-        """Keyword arguments that every check takes.
+    def options(self, *, threads: int, tolerance: float | None = None) -> "CheckOptions":
+        """What every check takes.
 
         Args:
             threads: how many threads to run on where the user did not say.
+            tolerance: largest error that passes, if the user gave one.
         """
-        return {
-            "shapes": self.shapes,
-            "inputs": self.inputs or None,
-            "ranges": self.ranges,
-            "provider": (self.provider, self.provider_options) if self.provider_options else self.provider,
-            "custom_ops": self.custom_ops,
-            "threads": self.threads or threads,
-        }
+        from repvgg_onnx.checks.options import CheckOptions
+
+        return CheckOptions(
+            shapes=self.shapes,
+            inputs=self.inputs or None,
+            ranges=self.ranges,
+            provider=(self.provider, self.provider_options) if self.provider_options else self.provider,
+            threads=self.threads or threads,
+            custom_ops=self.custom_ops,
+            labels=self.labels,
+            tolerance=tolerance,
+        )
 
 
 @dataclass(frozen=True)
@@ -79,20 +88,18 @@ class BenchOptions:
 
 
 @dataclass(frozen=True)
-class Assumptions:
-    """What is taken for granted about the input; the names are those of the arguments of ``repvgg_onnx.fuse``.
+class InspectOptions:
+    """What ``inspect`` shows.
 
     Attributes:
-        assume_inference: nodes in training mode are meant to be in inference mode.
-        freeze_initializers: no caller feeds the inputs that have initializers.
-        assume_placeholders: statistics that were never trained are meant to be used.
-        outputs: the outputs that somebody reads; none for all.
+        every: every region and every refusal, not the alike as one, also those for which nothing can be done.
+        per_layer: every node with what it multiplies, moves and keeps in memory.
+        ignore: codes of refusals to leave out.
     """
 
-    assume_inference: bool = False
-    freeze_initializers: bool = False
-    assume_placeholders: bool = False
-    outputs: tuple[str, ...] = ()
+    every: bool = False
+    per_layer: bool = False
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,6 @@ class FuseOptions:
         tolerance: largest accepted normalized error; None follows from the types of the outputs.
         bench_seconds: bound on the measured time.
         min_speedup: speedup below which the run fails.
-        max_constant_mb: MiB that constants and folded weights may take besides the model's own.
         strict: fail if a region had to be rolled back.
         autotune: measure doubtful folds and keep the faster form.
         autotune_seconds: bound on the time that takes.
@@ -172,7 +178,6 @@ class FuseOptions:
     tolerance: float | None
     bench_seconds: float
     min_speedup: float | None
-    max_constant_mb: int
     strict: bool = False
     autotune: bool = False
     autotune_seconds: float = 30.0
@@ -280,7 +285,7 @@ def labels_option(command: Command) -> Command:
 
 
 def assumption_options(command: Command) -> Command:
-    """The options that make ``Assumptions``."""
+    """The options of ``CompileOptions`` that say what is taken for granted."""
     return _all(
         click.option(
             "--assume-inference", is_flag=True, help="Take training-mode nodes for inference-mode ones, and say which."
@@ -307,7 +312,7 @@ def max_constant_option(command: Command) -> Command:
     return click.option(
         "--max-constant-mb",
         type=click.IntRange(min=0),
-        default=64,
+        default=DEFAULT_MB,
         show_default=True,
         help="MiB to compute of constants and weights, beyond twice the model's own.",
     )(command)

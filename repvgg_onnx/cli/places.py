@@ -89,12 +89,12 @@ def require_clean_stdout(path: Path, *, quiet: bool) -> None:
             raise click.UsageError(f"{path} is where the report goes too; add --quiet")
 
 
-def protect_models(output: Output, *models: Path | None) -> None:
+def protect_models(output: Output, *files: Path | None) -> None:
     """Every report can be made and written, and overwrites nothing but an older report.
 
     Args:
         output: the reports.
-        models: the models that are read and written; their external data is protected too.
+        files: the models that are read and written, and their external data.
 
     Raises:
         ExtraMissingError: what a report is made with is not installed.
@@ -103,16 +103,25 @@ def protect_models(output: Output, *models: Path | None) -> None:
     if len(output.on_stdout) > 1:
         first, second = output.on_stdout[:2]
         raise click.UsageError(f"{first} and {second} both go to stdout; give one of them a file")
-    summary = os.environ.get(SUMMARY) if output.annotates else None
+    summary = _summary(output)
     if output.files or summary:
-        from repvgg_onnx.cli.files import sides_of
-
-        protected = [*models, *(side for model in models if model is not None for side in sides_of(model))]
         for number, (kind, file) in enumerate(output.files):
-            require_report_file(kind, file, *protected, *(other for _, other in output.files[:number]))
+            require_report_file(kind, file, *files, *(other for _, other in output.files[:number]))
         if summary:
-            require_distinct(Path(summary), *protected)
+            require_distinct(summary, *files)
     require_renderers(output.reports)
+
+
+def written_by(output: Output) -> list[Path]:
+    """The files that reports are written to."""
+    summary = _summary(output)
+    return [*(file for _, file in output.files), *([] if summary is None else [summary])]
+
+
+def _summary(output: Output) -> Path | None:
+    """The file that GitHub shows as the summary of a job, where something is appended to it."""
+    named = os.environ.get(SUMMARY) if output.annotates else None
+    return Path(named) if named else None
 
 
 def same_file(one: Path, other: Path) -> bool:

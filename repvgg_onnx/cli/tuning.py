@@ -9,50 +9,50 @@ import onnx
 
 from repvgg_onnx import __version__
 from repvgg_onnx.checks.environment import describe_environment
+from repvgg_onnx.checks.latency import Race
 from repvgg_onnx.checks.session import provider_parts
 from repvgg_onnx.cli.boundary import about
-from repvgg_onnx.cli.files import sides_of
-from repvgg_onnx.cli.options import Assumptions, FuseOptions, Output, Runtime
+from repvgg_onnx.cli.options import FuseOptions, Output, Runtime
 from repvgg_onnx.cli.output import stage
 from repvgg_onnx.cli.places import require_report_file
+from repvgg_onnx.cli.tasks import FuseTask
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions
 from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.graph.fingerprint import fingerprint
-from repvgg_onnx.graph.load import open_model
+from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import write_bytes
 from repvgg_onnx.report.marks import DECISIONS
-from repvgg_onnx.workflows.autotune import Tuning, autotune
+from repvgg_onnx.workflows.autotune import Tuning, tuned
 from repvgg_onnx.workflows.turns import alone
 
 FORMAT_VERSION = 1
 """Raised when a key changes its meaning or goes."""
 
 
-def require_decisions_file(options: FuseOptions, output: Output, target: Path | None) -> None:
+def require_decisions_file(options: FuseOptions, output: Output, *files: Path | None) -> None:
     """The decisions, if they are to be saved, can be, and not over another file of this run.
+
+    Args:
+        options: where the decisions go.
+        output: where reports go.
+        files: the models that are read and written, and their external data.
 
     Raises:
         UsageError: their folder does not exist, or they would overwrite the model, the output or the report.
     """
     if options.autotune and options.decisions is not None:
-        protected = (options.model, *sides_of(options.model), target, *(file for _, file in output.files))
-        require_report_file("decisions", options.decisions, *protected)
+        require_report_file("decisions", options.decisions, *files, *(file for _, file in output.files))
 
 
-def measured(options: FuseOptions, assumptions: Assumptions, runtime: Runtime, output: Output) -> Tuning | None:
+def measured(task: FuseTask, opened: OpenModel, output: Output) -> Tuning | None:
     """What ``--autotune`` finds; None without it."""
+    options = task.options
     if not options.autotune:
         return None
     doing = f"Measuring doubtful folds, at most {options.autotune_seconds:g} s"
     with alone(), stage(doing, quiet=output.quiet), timed("measure"):
-        return autotune(
-            options.model,
-            max_constant_mb=options.max_constant_mb,
-            seconds=options.autotune_seconds,
-            **runtime.arguments(threads=1),
-            **asdict(assumptions),
-        )
+        return tuned(task.request(opened, UNDECIDED, threads=1), Race(options.autotune_seconds))
 
 
 def decided(options: FuseOptions, tuning: Tuning | None, model: onnx.ModelProto) -> Decisions:
@@ -71,16 +71,17 @@ def decided(options: FuseOptions, tuning: Tuning | None, model: onnx.ModelProto)
     return UNDECIDED if options.decisions is None else read_decisions(options.decisions, model)
 
 
-def save_decisions(options: FuseOptions, tuning: Tuning | None, runtime: Runtime) -> None:
+def save_decisions(task: FuseTask, tuning: Tuning | None, model: onnx.ModelProto) -> None:
     """Writes what was measured, if the user wants it.
 
     Raises:
         BadInputError: the file cannot be written.
     """
-    if tuning is not None and options.decisions is not None:
-        document = json.dumps(_document(tuning, open_model(options.model).model, runtime), indent=2) + "\n"
-        with about(options.decisions):
-            write_bytes(document.encode(), options.decisions)
+    path = task.options.decisions
+    if tuning is not None and path is not None:
+        document = json.dumps(_document(tuning, model, task.runtime), indent=2) + "\n"
+        with about(path):
+            write_bytes(document.encode(), path)
 
 
 def read_decisions(path: Path, model: onnx.ModelProto) -> Decisions:
@@ -140,9 +141,9 @@ def _document(tuning: Tuning, model: onnx.ModelProto, runtime: Runtime) -> dict[
         for region in judgement.regions
         if judgement.latency is not None
     }
-    arguments = runtime.arguments(threads=1)
-    name, settings = provider_parts(arguments["provider"])
-    conditions = {"provider": name, "provider_options": settings, "threads": arguments["threads"]}
+    running = runtime.options(threads=1)
+    name, settings = provider_parts(running.provider)
+    conditions = {"provider": name, "provider_options": settings, "threads": running.threads}
     return {
         "format": DECISIONS,
         "format_version": FORMAT_VERSION,

@@ -2,21 +2,22 @@
 
 from pathlib import Path
 
-import onnx
 from rich.console import Group
 
 from repvgg_onnx import __version__
-from repvgg_onnx.checks.bisection import Bisection, bisect
-from repvgg_onnx.checks.latency import Latency, benchmark
+from repvgg_onnx.checks.bisection import bisected
+from repvgg_onnx.checks.latency import Latency, Race, measure
+from repvgg_onnx.checks.options import CheckOptions, RunOptions
 from repvgg_onnx.checks.parity import Parity
-from repvgg_onnx.checks.parity import verify as verify_outputs
+from repvgg_onnx.checks.parity import compare as compare_outputs
 from repvgg_onnx.cli.boundary import CheckFailedError
-from repvgg_onnx.cli.files import require_models
+from repvgg_onnx.cli.files import opened_models
 from repvgg_onnx.cli.options import Output, Runtime
 from repvgg_onnx.cli.output import show, stage
 from repvgg_onnx.cli.places import protect_models
 from repvgg_onnx.cli.sizes import common_sizes, on_sizes
 from repvgg_onnx.compiler.stages import timed
+from repvgg_onnx.graph.load import ModelLike
 from repvgg_onnx.report.bisection import bisection_report
 from repvgg_onnx.report.findings import size_lines
 from repvgg_onnx.report.layout import section
@@ -24,8 +25,6 @@ from repvgg_onnx.report.machine import parity_json
 from repvgg_onnx.report.run import Verification
 from repvgg_onnx.report.terminal import parity_failure, parity_report
 from repvgg_onnx.workflows.turns import alone
-
-Model = Path | bytes | onnx.ModelProto
 
 
 def run_verify(
@@ -38,12 +37,16 @@ def run_verify(
         CheckFailedError: the outputs differ.
         UsageError: the JSON report would be written where it cannot or must not be.
     """
-    require_models(before, after)
     protect_models(output, before, after)
-    sizes = common_sizes((before, after), runtime)
-    runtime = on_sizes(runtime, sizes)
-    parity = compare(before, after, tolerance, runtime, output)
-    bisection = _bisect(before, after, tolerance, runtime, output) if bisecting else None
+    opened = opened_models(before, after)
+    protect_models(output, *(side for model in opened for side in model.sides))
+    sizes = common_sizes(opened, runtime)
+    running = on_sizes(runtime, sizes).options(threads=0, tolerance=tolerance)
+    parity = compare(before, after, running, output)
+    bisection = None
+    if bisecting:
+        with stage("Comparing inner tensors", quiet=output.quiet):
+            bisection = bisected(before, after, running)
     below = section("Bisection", bisection_report(bisection)) if bisection else ()
     subject = Verification(str(before), str(after), parity, bisection)
     report = Group(parity_report(parity), *size_lines(sizes), *below)
@@ -53,36 +56,16 @@ def run_verify(
 
 
 @timed("check")
-def compare(before: Model, after: Model, tolerance: float | None, runtime: Runtime, output: Output) -> Parity:
-    """The outputs of two models compared, by all of onnxruntime's threads unless the user limits them."""
+def compare(before: ModelLike, after: ModelLike, running: CheckOptions, output: Output) -> Parity:
+    """The outputs of two models compared."""
     with stage("Comparing outputs", quiet=output.quiet):
-        return verify_outputs(
-            before,
-            after,
-            labels=runtime.labels,
-            tolerance=tolerance,
-            **runtime.arguments(threads=0),
-        )
-
-
-def _bisect(before: Path, after: Path, tolerance: float | None, runtime: Runtime, output: Output) -> Bisection:
-    """The inner tensors of two models compared on what their outputs were compared on."""
-    with stage("Comparing inner tensors", quiet=output.quiet):
-        return bisect(
-            before,
-            after,
-            tolerance=tolerance,
-            **runtime.arguments(threads=0),
-        )
+        return compare_outputs(before, after, running)
 
 
 @timed("measure")
-def measure(before: Model, after: Model, seconds: float, runtime: Runtime, output: Output) -> Latency:
-    """The latencies of two models compared, on one thread unless the user wants more."""
+def compare_latency(
+    before: ModelLike, after: ModelLike, seconds: float, running: RunOptions, output: Output
+) -> Latency:
+    """The latencies of two models compared."""
     with alone(), stage(f"Measuring latency, at most {seconds:g} s", quiet=output.quiet):
-        return benchmark(
-            before,
-            after,
-            seconds=seconds,
-            **runtime.arguments(threads=1),
-        )
+        return measure((before, after), Race(seconds), running).latency()

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-import onnx
 
 from repvgg_onnx.cli.boundary import about
-from repvgg_onnx.cli.files import describe, sides_of
+from repvgg_onnx.cli.files import describe
 from repvgg_onnx.cli.options import FuseOptions, Output
-from repvgg_onnx.cli.places import require_clean_stdout, require_distinct, require_folder, same_file
+from repvgg_onnx.cli.places import require_clean_stdout, require_folder, same_file
+from repvgg_onnx.compiler.fuse import Fusion
 from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.graph.load import OpenModel
 from repvgg_onnx.graph.save import stage_copy, stage_model
@@ -68,9 +68,7 @@ def target_of(options: FuseOptions, output: Output) -> Path | None:
             raise click.UsageError(f"{options.output} is the input; give --in-place instead of -o to overwrite it")
         require_folder(options.output)
         require_clean_stdout(options.output, quiet=output.silent)
-    target = options.output or beside(options.model)
-    require_distinct(target, options.model, *sides_of(options.model))
-    return target
+    return options.output or beside(options.model)
 
 
 class Drafts:
@@ -83,7 +81,7 @@ class Drafts:
 
     def __init__(self, target: Path | None, stack: ExitStack) -> None:
         self._target, self._stack = target, stack
-        self._model: onnx.ModelProto | None = None
+        self._fusion: Fusion | None = None
         self._draft: Draft | None = None
 
     @classmethod
@@ -93,37 +91,35 @@ class Drafts:
         with ExitStack() as stack:
             yield cls(target, stack)
 
-    def draft(self, model: onnx.ModelProto | None, source: ModelFile, opened: OpenModel) -> Draft | None:
+    def draft(self, fusion: Fusion | None, source: ModelFile, opened: OpenModel) -> Draft | None:
         """The draft of a model, in the place of the one before; the arguments and the errors are those of ``drafted``.
 
         A model that stands as the draft already is not written again.
         """
-        if self._draft is None or model is None or model is not self._model:
+        if self._draft is None or fusion is None or self._fusion is None or fusion.model is not self._fusion.model:
             self._stack.close()
             with timed("write"):
-                self._draft = self._stack.enter_context(drafted(model, source, opened, self._target))
-            self._model = model
+                self._draft = self._stack.enter_context(drafted(fusion, source, opened, self._target))
+            self._fusion = fusion
         return self._draft
 
-    def file(self, model: onnx.ModelProto, source: ModelFile, opened: OpenModel) -> Path:
+    def file(self, fusion: Fusion, source: ModelFile, opened: OpenModel) -> Path:
         """The file of a model's draft; there must be a target."""
-        draft = self.draft(model, source, opened)
+        draft = self.draft(fusion, source, opened)
         assert draft is not None  # something is written, to another place than the input or over it
         return draft.file
 
 
 @contextmanager
-def drafted(
-    model: onnx.ModelProto | None, source: ModelFile, opened: OpenModel, target: Path | None
-) -> Iterator[Draft | None]:
+def drafted(fusion: Fusion | None, source: ModelFile, opened: OpenModel, target: Path | None) -> Iterator[Draft | None]:
     """What is to stand at the target, written beside it, and gone after the block unless it was committed.
 
     It is None where there is nothing to write: without a target, or where the input would be written over itself.
 
     Args:
-        model: what was made of the input; None for the input as it is.
+        fusion: what was made of the input; None for the input as it is.
         source: the input.
-        opened: the input, whose files the model may refer to.
+        opened: the input, open.
         target: the file to write, if any.
 
     Raises:
@@ -132,19 +128,19 @@ def drafted(
     if target is None:
         yield None
         return
-    if model is None and target == opened.path:
+    if fusion is None and target == opened.path:
         tidy(target)
         yield None
         return
     with ExitStack() as stack:
         with about(target):
             place = stack.enter_context(staging(target))
-            described = _written(model, opened, place) if model is not None else _copied(source, opened, place)
+            described = _copied(source, opened, place) if fusion is None else _written(fusion, place)
         yield Draft(target, replace(described, path=str(target)), place)
 
 
-def _written(model: onnx.ModelProto, opened: OpenModel, place: Staging) -> ModelFile:
-    stage_model(model, place, opened.files)
+def _written(fusion: Fusion, place: Staging) -> ModelFile:
+    stage_model(fusion.model, place, fusion.files)
     return describe(place.file)
 
 

@@ -1,10 +1,12 @@
 """fuse(): knows the order of the stages and nothing else."""
 
 import gc
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -19,6 +21,7 @@ from repvgg_onnx.compiler.emit import emit
 from repvgg_onnx.compiler.fold import Folded, fold
 from repvgg_onnx.compiler.growth import Growth
 from repvgg_onnx.compiler.lifters import WORTH_INLINING
+from repvgg_onnx.compiler.options import CompileKeywords, CompileOptions, Shapes
 from repvgg_onnx.compiler.plans import Plan
 from repvgg_onnx.compiler.regions import Findings, Group, find_regions
 from repvgg_onnx.compiler.results import Refusal, Region
@@ -26,15 +29,17 @@ from repvgg_onnx.compiler.rounds import is_final, settled
 from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.errors import CheckError, LiftError
 from repvgg_onnx.graph import assume, surgeon
-from repvgg_onnx.graph.bodies import fed_inputs
-from repvgg_onnx.graph.budget import DEFAULT_MB
-from repvgg_onnx.graph.link import view_model
-from repvgg_onnx.graph.load import ModelLike, OpenModel, load_model, open_model
+from repvgg_onnx.graph.bodies import fed_inputs, tensor_bytes
+from repvgg_onnx.graph.link import Skeletons, skeletons_of, view_model
+from repvgg_onnx.graph.load import ModelLike, Source
 from repvgg_onnx.graph.normalize import inline_functions, tensor_types
 from repvgg_onnx.graph.shapes import bind_shapes
 from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Fusion:
         notes: what was taken for granted because the caller said so, in sentences.
         doubts: choices of the cost rule, in the main graph, that only a measurement can confirm.
         remarks: what is to be known of the result, in sentences: why it is larger than the input, if it is.
+        files: where the initializers are that the model only refers to, if a source was given that refers to some.
     """
 
     model: "onnx.ModelProto | surgeon.Graph"
@@ -57,39 +63,28 @@ class Fusion:
     notes: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     remarks: tuple[str, ...] = ()
+    files: TensorFiles | None = field(default=None, repr=False, compare=False)
 
 
 @timed("fold")
 @np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
 def fuse(
-    model: "ModelLike | OpenModel | surgeon.Graph",
+    model: "ModelLike | Source | surgeon.Graph",
     *,
-    shapes: Mapping[str, Sequence[int]] | None = None,
-    assume_inference: bool = False,
-    freeze_initializers: bool = False,
-    assume_placeholders: bool = False,
-    outputs: Collection[str] = (),
-    max_constant_mb: int = DEFAULT_MB,
-    refused: Mapping[str, Refusal] | None = None,
     decisions: Decisions = UNDECIDED,
-    below: bool = True,
+    refused: Mapping[str, Refusal] | None = None,
+    **options: "Unpack[CompileKeywords]",
 ) -> Fusion:
     """Every affine region that is cheaper as one node stands as one node, and every map where it costs least.
 
     Args:
-        model: a path, the bytes of a file, or a model or a graph of onnx-graphsurgeon, which are never changed; or an
-            open model, which is used up, and of which the result refers to the same files.
-        shapes: sizes of dynamic inputs to count costs with; they decide nothing about exactness.
-        assume_inference: rewrites BatchNormalization and Dropout in training mode to inference first, but for those
-            whose statistics are placeholders: mean 0 and variance 1 in every channel.
-        freeze_initializers: takes initializers that are inputs as well for constants; they are no longer inputs.
-        assume_placeholders: as ``assume_inference``, and placeholders are meant as well.
-        outputs: the outputs to keep, with what they need; none keeps all.
-        max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
-            size of the model's own; what would take more is refused.
-        refused: tensors that no region may end in, each with the reason to report.
+        model: a path, the bytes of a file, a model, a graph of onnx-graphsurgeon, or a source. None of them is changed;
+            the result for a source refers to the same files.
         decisions: regions to fold or to keep whatever they cost, as ``autotune`` measures them.
-        below: whether maps are moved through resizing, pooling, Concat and sums, below what their authors deploy.
+        refused: tensors that no region may end in, each with the reason to report.
+        **options: the fields of CompileOptions: ``shapes``, ``assume_inference``, ``freeze_initializers``,
+            ``assume_placeholders``, ``outputs``, ``max_constant_mb``,
+            ``below``.
 
     Returns:
         The rewritten model, what was folded, and what was not and why. The model is a graph of onnx-graphsurgeon where
@@ -101,22 +96,46 @@ def fuse(
             another model.
     """
     with paused_collection():
-        loaded, files = _opened(surgeon.to_model(model) if surgeon.is_surgeon(model) else model)
-        source, notes = prepare(
-            loaded,
-            assume_inference=assume_inference,
-            freeze_initializers=freeze_initializers,
-            assume_placeholders=assume_placeholders,
-            outputs=outputs,
-            files=files,
-        )
-        fixed = assume.fixed_initializers(source)
-        working = inline_functions(source, WORTH_INLINING)
-        owned = working is not loaded or not isinstance(model, onnx.ModelProto)
-        sizes = input_shapes(source, shapes or {})
-        made = _Made(dict(refused or {}))
+        source = Source.of(surgeon.to_model(model) if surgeon.is_surgeon(model) else model)
+        made = prepare(source, CompileOptions(**options))
+        is_ours = not isinstance(model, onnx.ModelProto | Source) or made.flat is not source.model
+        fusion = compiled(made, decisions, refused or {}, owned=is_ours)
+        if surgeon.is_surgeon(model):
+            is_new = fusion.regions or fusion.notes
+            return replace(fusion, model=surgeon.to_graph(fusion.model) if is_new else model)
+        if not isinstance(model, Source) and fusion.files is not None:
+            fusion.files.load_all(fusion.model)
+            fusion = replace(fusion, files=None)
+        is_input = isinstance(model, onnx.ModelProto) and fusion.model is source.model
+        return replace(fusion, model=model) if is_input else fusion  # even if its nodes had to be sorted to be read
+
+
+@timed("fold")
+@np.errstate(all="ignore")  # weights may be anything; what is not finite in the end is refused
+def compiled(
+    prepared: "Prepared", decisions: Decisions, refused: Mapping[str, Refusal], *, owned: bool = False
+) -> Fusion:
+    """``fuse`` of what was prepared, which may be compiled again with other decisions; the model is its files'.
+
+    Args:
+        prepared: the model.
+        decisions: regions to fold or to keep whatever they cost.
+        refused: tensors that no region may end in, each with the reason to report.
+        owned: whether the model may be changed, so that it is compiled once only.
+
+    Raises:
+        ModelError: the model is not valid.
+        CheckError: ``decisions`` are about another model, or the shapes do not fit it.
+    """
+    with paused_collection():
+        working, files = prepared.flat, prepared.source.files
+        files = None if files is None else files.shared()
+        made = _Made(dict(refused))
+        stored = tensor_bytes(prepared.model)
+        known: Skeletons | Shapes = prepared.skeletons
+        below = prepared.options.below and not decisions.keep_all
         while True:
-            linked = view_model(working, sizes, max_constant_mb=max_constant_mb, files=files)
+            linked = view_model(working, known, max_constant_mb=prepared.options.max_constant_mb, files=files)
             views = list(_all_graphs(linked))
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             made.tensors.update(name for node in linked.nodes for name in node.outputs)
@@ -124,7 +143,7 @@ def fuse(
             if below:
                 found[-1] = held_back(linked, found[-1], made.refused)
             if not any(findings.groups for findings in found):
-                if below and not decisions.keep_all:
+                if below:
                     moves = find_rewrites(linked, found[-1].walk, made.refused)
                 if not moves:
                     break
@@ -133,26 +152,22 @@ def fuse(
                 views = list(_all_graphs(linked.rebased(working.graph)))
             if moves:
                 made.moved(working, views[-1], len(views) - 1, moves)
+                known = prepared.sizes
                 continue
             # Asked while the graph is as it was searched.
             final = is_final(linked, found) and not (below and may_find(linked))
             if made.round(working, views, found) and final:
                 found = [settled(linked, found[-1])]
                 break
+            known = prepared.sizes
         _require_sinks(decisions, made.tensors)
         refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
-        fused = working if made.regions else source
+        fused = working if made.regions else prepared.model
         if made.regions:
-            assume.drop_unread(fused, fixed)
-        elif source is loaded and isinstance(model, onnx.ModelProto):
-            fused = model  # even if its nodes had to be sorted to be read
-        remarks = made.growth.remarks(source, fused)
-        if files is not None and not isinstance(model, OpenModel):
-            files.load_all(fused)
+            assume.drop_unread(fused, prepared.fixed)
+        remarks = made.growth.remarks(stored, fused) if made.regions else ()
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
-        if surgeon.is_surgeon(model):
-            fused = surgeon.to_graph(fused) if made.regions or notes else model
-        return Fusion(fused, tuple(made.regions.values()), refusals, notes, doubts, remarks)
+        return Fusion(fused, tuple(made.regions.values()), refusals, prepared.notes, doubts, remarks, files)
 
 
 @dataclass
@@ -223,47 +238,69 @@ def paused_collection() -> Iterator[None]:
             gc.enable()
 
 
-def prepare(
-    model: onnx.ModelProto,
-    *,
-    assume_inference: bool = False,
-    freeze_initializers: bool = False,
-    assume_placeholders: bool = False,
-    outputs: Collection[str] = (),
-    files: TensorFiles | None = None,
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The model with what the caller takes for granted written into it, and what that changed, in sentences.
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A source with what the caller takes for granted written into it.
 
-    Args:
-        model: not changed; returned as it is where there is nothing to write.
-        assume_inference: as for fuse().
-        freeze_initializers: as for fuse().
-        assume_placeholders: as for fuse().
-        outputs: as for fuse().
-        files: where the initializers are that the model only refers to; None where it holds them all.
+    Attributes:
+        source: the model as it was given.
+        options: what was asked for.
+        model: the model with it written in; the source's where there was nothing to write.
+        notes: what that changed, in sentences.
+    """
+
+    source: Source
+    options: CompileOptions
+    model: onnx.ModelProto
+    notes: tuple[str, ...]
+
+    @cached_property
+    def flat(self) -> onnx.ModelProto:
+        """The model with those functions inlined that are worth it; the model itself where there are none."""
+        return inline_functions(self.model, WORTH_INLINING)
+
+    @cached_property
+    def fixed(self) -> frozenset[str]:
+        """Initializers that no caller can feed."""
+        return frozenset(assume.fixed_initializers(self.model))
+
+    @cached_property
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """A size for every axis of every input that a caller has to feed.
+
+        Raises:
+            CheckError: the options' shapes do not fit the inputs.
+        """
+        return input_shapes(self.model, self.options.shapes or {})
+
+    @cached_property
+    def skeletons(self) -> Skeletons:
+        """The types of ``flat``.
+
+        Raises:
+            ModelError: the graph is not valid ONNX.
+            CheckError: the options' shapes do not fit the inputs.
+        """
+        return skeletons_of(self.flat, self.sizes)
+
+
+def prepare(source: Source, options: CompileOptions) -> Prepared:
+    """The source with what the caller takes for granted written into a copy, if there is anything to write.
 
     Raises:
         CheckError: the model has no such output.
     """
-    model, notes = standardize_weights(model, files)
-    if outputs:
-        model, kept = assume.keep_outputs(model, outputs)
+    model, notes = standardize_weights(source.model, source.files)
+    if options.outputs:
+        model, kept = assume.keep_outputs(model, options.outputs)
         notes += kept
-    if freeze_initializers:
+    if options.freeze_initializers:
         model, frozen = assume.freeze_initializers(model)
         notes += frozen
-    if assume_inference or assume_placeholders:
-        model, assumed = assume.assume_inference(model, placeholders=assume_placeholders)
+    if options.assume_inference or options.assume_placeholders:
+        model, assumed = assume.assume_inference(model, placeholders=options.assume_placeholders)
         notes += assumed
-    return model, notes
-
-
-def _opened(model: ModelLike | OpenModel) -> tuple[onnx.ModelProto, TensorFiles | None]:
-    """The model, and where the initializers are that it only refers to."""
-    if isinstance(model, onnx.ModelProto | bytes):
-        return load_model(model), None
-    opened = model if isinstance(model, OpenModel) else open_model(model)
-    return opened.model, opened.files
+    return Prepared(source, options, model, notes)
 
 
 def _all_graphs(view: GraphView) -> Iterator[GraphView]:

@@ -6,8 +6,7 @@ import onnx
 
 from repvgg_onnx.compiler.fold import Folded
 from repvgg_onnx.compiler.plans import Plan
-from repvgg_onnx.graph.bodies import tensors_of
-from repvgg_onnx.graph.storage.tensors import stored_bytes
+from repvgg_onnx.graph.bodies import tensor_bytes
 from repvgg_onnx.graph.view import NodeView
 
 
@@ -40,10 +39,10 @@ class Growth:
         elif grows:
             self.widened.add(plan.sink)
 
-    def remarks(self, before: onnx.ModelProto, after: onnx.ModelProto) -> tuple[str, ...]:
+    def remarks(self, before: int, model: onnx.ModelProto) -> tuple[str, ...]:
         """One sentence if the tensors of a model take more bytes than before; none otherwise."""
-        sizes = [sum(map(stored_bytes, tensors_of(model))) for model in (before, after)]
-        if before is after or sizes[1] <= sizes[0]:
+        after = tensor_bytes(model)
+        if after <= before:
             return ()
         reasons = [
             (len(self.shared), "kernel", "that other nodes read as well"),
@@ -53,7 +52,7 @@ class Growth:
         ]
         given = [f"{count} {noun}{'s' * (count > 1)} {which}" for count, noun, which in reasons if count]
         why = ", ".join(given) or "there are new biases"
-        return (f"the weights grow from {_size(sizes[0])} to {_size(sizes[1])}: {why}",)
+        return (f"the weights grow from {_size(before)} to {_size(after)}: {why}",)
 
 
 def _stays(plan: Plan, node: NodeView) -> bool:

@@ -5,6 +5,8 @@ from typing import TypeAlias
 
 import onnx
 
+from repvgg_onnx.graph.storage.tensors import stored_bytes
+
 Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 
 
@@ -109,6 +111,15 @@ def tensors_in(body: Body) -> Iterator[onnx.TensorProto]:
                 yield attribute.t
             if attribute.tensors:
                 yield from attribute.tensors
+
+
+def tensor_bytes(model: onnx.ModelProto) -> int:
+    """What the elements of every tensor that the model stores take.
+
+    Raises:
+        ModelError: a tensor has an impossible shape or an unknown type.
+    """
+    return sum(map(stored_bytes, tensors_of(model)))
 
 
 def sparse_tensors_in(body: Body) -> Iterator[onnx.SparseTensorProto]:

@@ -2,11 +2,6 @@
 
 from dataclasses import dataclass
 
-import onnx
-
-from repvgg_onnx.graph.bodies import tensors_of
-from repvgg_onnx.graph.storage.tensors import stored_bytes
-
 DEFAULT_MB = 64
 MB = 2**20
 OF_ITS_OWN = 2  # times the model's own tensors may be computed from them, whatever the limit
@@ -24,6 +19,11 @@ class Budget:
     left: int = DEFAULT_MB * MB
     fell_short: bool = False
 
+    @classmethod
+    def beyond(cls, stored: int, megabytes: int) -> "Budget":
+        """What may be computed for a model whose tensors take ``stored`` bytes: ``megabytes`` MiB, and twice those."""
+        return cls(megabytes * MB + OF_ITS_OWN * stored)
+
     def allows(self, size: int) -> bool:
         """Whether so many bytes are left."""
         return size <= self.left
@@ -35,12 +35,3 @@ class Budget:
             return False
         self.left -= size
         return True
-
-
-def budget_of(model: onnx.ModelProto, megabytes: int) -> Budget:
-    """What may be computed for a model: ``megabytes`` MiB, and twice what its tensors take.
-
-    Raises:
-        ModelError: a tensor has an impossible shape or an unknown type.
-    """
-    return Budget(megabytes * MB + OF_ITS_OWN * sum(map(stored_bytes, tensors_of(model))))

@@ -7,8 +7,8 @@ from math import prod
 import numpy as np
 import onnx
 
-from repvgg_onnx.graph.bodies import subgraphs
-from repvgg_onnx.graph.budget import DEFAULT_MB, Budget, budget_of
+from repvgg_onnx.graph.bodies import subgraphs, tensor_bytes
+from repvgg_onnx.graph.budget import DEFAULT_MB, Budget
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import (
     FIRST_OVERRIDABLE,
@@ -38,9 +38,29 @@ class _Common:
     fixed: bool
 
 
+@dataclass(frozen=True)
+class Skeletons:
+    """A model without its data, with every type that inference finds.
+
+    Attributes:
+        general: with the shapes that hold for every run.
+        sized: with those for some sizes of its inputs; the same object where there is no difference.
+    """
+
+    general: onnx.ModelProto
+    sized: onnx.ModelProto
+
+
+def skeletons_of(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Skeletons:
+    """The skeletons of a model; the arguments and the errors are those of ``view_model``."""
+    general, sized = infer_skeletons(model, shapes)
+    skeleton = _with_reshapes(general)
+    return Skeletons(skeleton, skeleton if sized is general else _with_reshapes(sized))
+
+
 def view_model(
     model: onnx.ModelProto,
-    shapes: Mapping[str, Sequence[int]],
+    shapes: "Mapping[str, Sequence[int]] | Skeletons",
     *,
     max_constant_mb: int = DEFAULT_MB,
     files: TensorFiles | None = None,
@@ -49,19 +69,19 @@ def view_model(
 
     Args:
         model: not changed.
-        shapes: sizes of its inputs to count costs with.
-        max_constant_mb: how much may be computed, as for ``budget_of``.
+        shapes: sizes of its inputs to count costs with; or what is known of an equal model already.
+        max_constant_mb: MiB of constants that may be computed, beyond twice what the model stores.
         files: where the initializers are that it only refers to; None where it holds them all.
 
     Raises:
         ModelError: the graph is not valid ONNX.
     """
-    general, sized = infer_skeletons(model, shapes)
-    skeleton = _with_reshapes(general)
-    sized = skeleton if sized is general else _with_reshapes(sized)
+    known = shapes if isinstance(shapes, Skeletons) else skeletons_of(model, shapes)
     fixed = model.ir_version < FIRST_OVERRIDABLE
-    common = _Common(model.opset_import, budget_of(model, max_constant_mb), files, fixed)
-    return _view(model.graph, skeleton.graph, sized.graph, common)
+    budget = Budget.beyond(tensor_bytes(model), max_constant_mb)
+    common = _Common(model.opset_import, budget, files, fixed)
+    sized = known.general.graph if known.sized is known.general else known.sized.graph
+    return _view(model.graph, known.general.graph, sized, common)
 
 
 def _with_reshapes(skeleton: onnx.ModelProto) -> onnx.ModelProto:

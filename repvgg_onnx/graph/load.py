@@ -4,6 +4,7 @@ import mmap
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -28,20 +29,58 @@ LARGEST_AT_ONCE = 2**16  # bytes of an external tensor that is loaded even where
 
 
 @dataclass(frozen=True, eq=False)
-class OpenModel:
-    """A model whose large initializers may still be in files, where nobody has read them.
+class Source:
+    """A model that was opened and checked, once for everything that is done with it.
+
+    Attributes:
+        model: complete but for initializers of the main graph; not to be changed.
+        files: where those are that it lacks; None where it holds them all.
+    """
+
+    model: onnx.ModelProto
+    files: TensorFiles | None = None
+
+    @classmethod
+    def of(cls, model: "ModelLike | Source") -> "Source":
+        """What somebody gave, opened; raises as ``load_model`` does."""
+        if isinstance(model, Source):
+            return model
+        return cls(load_model(model)) if isinstance(model, onnx.ModelProto | bytes) else open_model(model)
+
+    @property
+    def origin(self) -> ModelLike:
+        """What others can read the model from by themselves."""
+        return self.model
+
+    @cached_property
+    def whole(self) -> "Source":
+        """The same with every tensor in memory."""
+        if self.files is None or not any(map(is_external, self.model.graph.initializer)):
+            return Source(self.model)
+        loaded = onnx.ModelProto()
+        loaded.CopyFrom(self.model)
+        self.files.load_all(loaded)
+        return Source(loaded)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenModel(Source):
+    """A model in a file, its large initializers where nobody has read them.
 
     Attributes:
         path: its file.
-        model: complete but for initializers of the main graph.
-        files: where those are.
+        files: where the initializers are that the model only refers to.
         sides: the external data files that the file needs.
     """
 
     path: Path
-    model: onnx.ModelProto
     files: TensorFiles
     sides: frozenset[Path] = frozenset()
+
+    @property
+    def origin(self) -> ModelLike:
+        """The file."""
+        return self.path
 
 
 def load_model(source: ModelLike) -> onnx.ModelProto:
@@ -79,7 +118,7 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
         model = _parse(slim.data)
         if sum(map(is_external, tensors_of(model))) == slim.taken:
             _check(model)
-            return OpenModel(path, _sorted(model, owned=True), TensorFiles(path.parent, content))
+            return OpenModel(_sorted(model, owned=True), path=path, files=TensorFiles(path.parent, content))
     model = _parse(bytes(content))
     _check(model)
     files = TensorFiles(path.parent)
@@ -90,7 +129,8 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
             files.load(tensor)
     if len(outside) > initializers:
         check_indices(bodies_of(model))
-    return OpenModel(path, _sorted(model, owned=True), files, frozenset(place.path for _, place in outside))
+    sides = frozenset(place.path for _, place in outside)
+    return OpenModel(_sorted(model, owned=True), path=path, files=files, sides=sides)
 
 
 def has_external_data(source: ModelLike) -> bool:

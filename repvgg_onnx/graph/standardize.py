@@ -8,8 +8,8 @@ read as scale and as variance changes from run to run.
 import onnx
 from onnx import numpy_helper
 
-from repvgg_onnx.graph.bodies import nested_bodies
-from repvgg_onnx.graph.budget import DEFAULT_MB, budget_of
+from repvgg_onnx.graph.bodies import nested_bodies, tensor_bytes
+from repvgg_onnx.graph.budget import DEFAULT_MB, Budget
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
 from repvgg_onnx.graph.normalize import STANDARD_DOMAINS
@@ -28,7 +28,8 @@ def standardize_weights(
     training = [index for index, node in enumerate(model.graph.node) if _is_training(node)]
     if not training:
         return model, ()
-    constants = Constants(model.graph, model.opset_import, {}, budget=budget_of(model, DEFAULT_MB), files=files)
+    budget = Budget.beyond(tensor_bytes(model), DEFAULT_MB)
+    constants = Constants(model.graph, model.opset_import, {}, budget=budget, files=files)
     used = {name for node in model.graph.node for name in node.input} | {value.name for value in model.graph.output}
     computed: dict[int, list[onnx.NodeProto]] = {}
     for index in training:

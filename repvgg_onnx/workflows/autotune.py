@@ -1,29 +1,28 @@
 """fuse() with every doubtful fold measured: the faster form is kept, and the result is not slower than the input."""
 
-import os
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import onnx
 
-from repvgg_onnx.checks.datasets import InputsLike
-from repvgg_onnx.checks.inputs import Ranges, Shapes
-from repvgg_onnx.checks.latency import Latency, benchmark
-from repvgg_onnx.checks.session import CPU, ProviderLike
+from repvgg_onnx.checks.inputs import Shapes
+from repvgg_onnx.checks.latency import Latency, Race, measure
+from repvgg_onnx.checks.options import CheckOptions, RunKeywords
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions, Doubt
-from repvgg_onnx.compiler.fuse import Fusion, fuse, input_shapes, prepare
-from repvgg_onnx.compiler.lifters import WORTH_INLINING
+from repvgg_onnx.compiler.fuse import Fusion, Prepared, compiled, prepare
+from repvgg_onnx.compiler.options import CompileKeywords, CompileOptions
 from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.cut import Cutter
 from repvgg_onnx.graph.link import view_model
-from repvgg_onnx.graph.load import ModelLike, load_model
-from repvgg_onnx.graph.normalize import inline_functions
-from repvgg_onnx.workflows.trials import Fuse, Trial, isolate, without_doubtful
+from repvgg_onnx.graph.load import ModelLike, Source
+from repvgg_onnx.workflows.request import Request
+from repvgg_onnx.workflows.trials import Trial, isolate, without_doubtful
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DEFAULT_SECONDS = 30.0
 """Longest time to measure for; each pass over the regions and each race of the whole takes half of what is left."""
@@ -70,23 +69,12 @@ class Tuning:
     outcome: Outcome = "tuned"
 
 
-@on_runnable_shapes
+class TuneKeywords(CompileKeywords, RunKeywords, total=False):
+    """The fields of CompileOptions and of RunOptions as keyword arguments."""
+
+
 def autotune(
-    model: ModelLike,
-    *,
-    shapes: Shapes | None = None,
-    inputs: InputsLike | None = None,
-    ranges: Ranges | None = None,
-    assume_inference: bool = False,
-    freeze_initializers: bool = False,
-    assume_placeholders: bool = False,
-    outputs: Collection[str] = (),
-    max_constant_mb: int = DEFAULT_MB,
-    provider: ProviderLike = CPU,
-    threads: int = 1,
-    custom_ops: Sequence[str | os.PathLike[str]] = (),
-    seconds: float = DEFAULT_SECONDS,
-    seed: int = 0,
+    model: ModelLike, *, seconds: float = DEFAULT_SECONDS, seed: int = 0, **options: "Unpack[TuneKeywords]"
 ) -> Tuning:
     """fuse(), with what is doubtful measured under the conditions that the model is to run under.
 
@@ -97,49 +85,31 @@ def autotune(
     given back, and if it still is, the input is kept.
 
     Args:
-        model: as for fuse().
-        shapes: as for fuse(), and what the models are run with.
-        inputs: as for benchmark(), for the whole model.
-        ranges: as for benchmark(), for the whole model.
-        assume_inference: as for fuse().
-        freeze_initializers: as for fuse().
-        assume_placeholders: as for fuse().
-        outputs: as for fuse().
-        max_constant_mb: as for fuse().
-        provider: as for benchmark().
-        threads: as for benchmark().
-        custom_ops: as for benchmark().
+        model: a path, the bytes of a file, or a model.
         seconds: bound of the measured time. Regions that differ in names and weights only are measured once.
-        seed: as for benchmark().
+        seed: seed of the values, of the order and of the intervals.
+        **options: the fields of CompileOptions and of RunOptions; ``shapes`` are those of both, ``inputs`` and
+            ``ranges`` are for the whole model, and ``threads`` is 1 by default.
 
     Raises:
         ModelError: the model cannot be read, is not valid, or onnxruntime cannot load it.
         CheckError: ``shapes``, ``inputs`` or ``ranges`` do not fit the model, it cannot be run, the provider is not
             available, or ``seconds`` is not positive.
     """
-    if not seconds > 0:
-        raise CheckError(f"{seconds} is not a number of seconds to measure for")
-    loaded = load_model(model)
-    assumptions: dict[str, Any] = {
-        "assume_inference": assume_inference,
-        "freeze_initializers": freeze_initializers,
-        "assume_placeholders": assume_placeholders,
-        "outputs": outputs,
-    }
-    source, _ = prepare(loaded, **assumptions)
-    compiled = partial(fuse, max_constant_mb=max_constant_mb)
-    assumed = partial(compiled, **assumptions)
-    raced = partial(benchmark, provider=provider, threads=threads, custom_ops=custom_ops, seed=seed)
-    setting = _Setting(
-        source,
-        shapes or {},
-        lambda decisions: assumed(loaded, shapes=shapes, decisions=decisions),
-        lambda part, sizes, decisions: compiled(part, shapes=sizes, decisions=decisions),
-        raced,
-        partial(raced, source, shapes=shapes, inputs=inputs, ranges=ranges),
-        _Budget(seconds),
-    )
-    return _settled(setting, *_judged(setting))
+    return tuned(Request.of(model, {"threads": 1, **options}), Race(seconds, seed))
+
+
+def tuned(request: Request, race: Race) -> Tuning:
+    """``autotune`` of a request; what it returns and raises are the same."""
+    if not race.seconds > 0:
+        raise CheckError(f"{race.seconds} is not a number of seconds to measure for")
+
+    def on(running: CheckOptions) -> Tuning:
+        wanted = request.on(running.shapes or {})
+        setting = _Setting(wanted, wanted.prepared(), race.seed, _Budget(race.seconds))
+        return _settled(setting, *_judged(setting))
+
+    return on_runnable_shapes(on, request.source.origin, request.running)
 
 
 @dataclass
@@ -159,28 +129,40 @@ class _Setting:
     """The model, and what can be done with it.
 
     Attributes:
-        source: the model that every result has to equal.
-        shapes: sizes of its inputs.
-        compile: fuses it.
-        compile_part: fuses a part of it.
-        race: compares two models.
-        race_whole: compares a result with the source.
+        request: what was asked for.
+        prepared: the model that every result has to equal.
+        seed: of the races.
         budget: the time there is.
     """
 
-    source: onnx.ModelProto
-    shapes: Shapes
-    compile: Callable[[Decisions], Fusion]
-    compile_part: Fuse
-    race: Callable[..., Latency]
-    race_whole: Callable[..., Latency]
+    request: Request
+    prepared: Prepared
+    seed: int
     budget: _Budget
+
+    def compile(self, decisions: Decisions) -> Fusion:
+        """The model compiled."""
+        return compiled(self.prepared, decisions, {})
+
+    def compile_part(self, part: onnx.ModelProto, shapes: Shapes, decisions: Decisions) -> Fusion:
+        """A part of it compiled, which has been checked with the whole and takes nothing for granted any more."""
+        options = CompileOptions(shapes, max_constant_mb=self.prepared.options.max_constant_mb)
+        return compiled(prepare(Source(part), options), decisions, {})
+
+    def race(self, kept: onnx.ModelProto, folded: onnx.ModelProto, *, shapes: Shapes, seconds: float) -> Latency:
+        """Two forms of a part compared, on values that are drawn."""
+        running = replace(self.request.running, shapes=shapes, inputs=None, ranges=None)
+        return measure((kept, folded), Race(seconds, self.seed), running).latency()
+
+    def race_whole(self, fused: onnx.ModelProto, *, seconds: float) -> Latency:
+        """A result compared with the model."""
+        return measure((self.prepared.model, fused), Race(seconds, self.seed), self.request.running).latency()
 
 
 def _judged(setting: _Setting) -> tuple[Decisions, list[Judgement]]:
     """Every doubt decided; what turns up because of a decision too."""
-    flat = inline_functions(setting.source, WORTH_INLINING)
-    view, cutter = view_model(flat, input_shapes(setting.source, setting.shapes)), Cutter(flat)
+    flat = setting.prepared.flat
+    view, cutter = view_model(flat, setting.prepared.skeletons), Cutter(flat)
     decisions = UNDECIDED
     judgements: list[Judgement] = []
     known: dict[Hashable, Latency] = {}

@@ -6,19 +6,21 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar
-
-import onnx
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from repvgg_onnx.checks.parity import Parity
+from repvgg_onnx.compiler.fuse import Fusion
 from repvgg_onnx.compiler.results import Refusal, Region
 from repvgg_onnx.errors import CheckError, RepvggOnnxError
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.save import stage_copy, stage_model
 from repvgg_onnx.graph.storage.staging import Staging, staging
-from repvgg_onnx.workflows.prove import prove
+from repvgg_onnx.workflows.prove import proved
+from repvgg_onnx.workflows.request import Keywords, Request, options_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 PathLike = str | os.PathLike[str]
 Task = TypeVar("Task")
@@ -53,8 +55,7 @@ def fuse_many(
     output: PathLike | None = None,
     *,
     executor: Executor | None = None,
-    tolerance: float | None = None,
-    **arguments: Any,
+    **options: "Unpack[Keywords]",
 ) -> tuple[FusedFile, ...]:
     """Every model is fused, its regions and its outputs are checked, and it is written; no latency is measured.
 
@@ -67,20 +68,19 @@ def fuse_many(
             each.
         executor: what runs the calls, such as a ``ProcessPoolExecutor`` or Dask's ``Client.get_executor()``; None runs
             them here, one after the other. It is not shut down.
-        tolerance: as for verify().
-        **arguments: as for prove(), for every model.
+        **options: the fields of CompileOptions and of CheckOptions, for every model.
 
     Returns:
         What became of each model, in the order of the paths. Errors of one model are in its summary.
 
     Raises:
         CheckError: two models would be written to one file, or one over itself.
-        TypeError: prove() knows no such argument.
+        TypeError: there is no such option.
     """
     models = [Path(path) for path in paths]
     _require_places(models, output)
-    signature(prove).bind(None, **arguments)
-    work = partial(fuse_into, output=output, tolerance=tolerance, **arguments)
+    options_of(options)
+    work = partial(fuse_into, output=output, **options)
     return tuple(result for result in run_all(work, models, executor, _lost) if result is not None)
 
 
@@ -89,16 +89,13 @@ def beside(model: Path) -> Path:
     return model.with_name(f"{model.stem}.fused.onnx")
 
 
-def fuse_into(
-    path: PathLike, output: PathLike | None, *, tolerance: float | None = None, **arguments: Any
-) -> FusedFile:
+def fuse_into(path: PathLike, output: PathLike | None, **options: "Unpack[Keywords]") -> FusedFile:
     """One model of ``fuse_many()``, to be sent to whatever is not an ``Executor``.
 
     Args:
         path: the model.
-        output: as for ``fuse_many()``.
-        tolerance: as for verify().
-        **arguments: as for prove().
+        output: folder to write to; None for beside the model.
+        **options: the fields of CompileOptions and of CheckOptions.
     """
     model = Path(path)
     target = _target(model, output)
@@ -111,21 +108,22 @@ def fuse_into(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 return stack.enter_context(staging(target))
 
-            def written(made: onnx.ModelProto) -> Path:
+            def written(fusion: Fusion) -> Path:
                 """The draft of a model, which is compared with the input as it stands in its file."""
                 staged.append(place())
-                stage_model(made, staged[-1])
+                stage_model(fusion.model, staged[-1])
                 return staged[-1].file
 
             staged: list[Staging] = []
-            proof = prove(model, tolerance=tolerance, written=written, **arguments)
+            source = open_model(model)
+            proof = proved(Request.of(source, options), written)
             fusion = proof.fusion
             if not fusion.regions:  # what was compared last, if anything was, is not kept
                 staged.append(place())
                 if fusion.notes:
                     stage_model(fusion.model, staged[-1])
                 else:
-                    stage_copy(open_model(model), staged[-1])
+                    stage_copy(source, staged[-1])
             staged[-1].commit()
     except RepvggOnnxError as failure:
         return FusedFile(model, None, error=str(failure))

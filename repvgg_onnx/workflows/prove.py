@@ -1,43 +1,43 @@
 """fuse() with every region checked on its own, and the whole: what fails is left as it was, and the rest is kept."""
 
 import math
-import os
-from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
-from repvgg_onnx.checks.conditions import Conditions
-from repvgg_onnx.checks.datasets import InputsLike, LabelsLike
-from repvgg_onnx.checks.inputs import Ranges, Shapes
+from repvgg_onnx.checks.inputs import Shapes
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.parity import Parity, judge
 from repvgg_onnx.checks.precision import require_tolerance
 from repvgg_onnx.checks.reference import Reference, reference
 from repvgg_onnx.checks.regions import Piece, RegionParity, check_regions
-from repvgg_onnx.checks.session import CPU, ProviderLike, loadable
+from repvgg_onnx.checks.session import loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions
 from repvgg_onnx.compiler.fold import Folded
 from repvgg_onnx.compiler.forms import form_of
-from repvgg_onnx.compiler.fuse import Fusion, fuse, input_shapes, prepare
-from repvgg_onnx.compiler.lifters import LIFTERS, WORTH_INLINING
+from repvgg_onnx.compiler.fuse import Fusion, compiled, input_shapes
+from repvgg_onnx.compiler.lifters import LIFTERS
 from repvgg_onnx.compiler.results import Refusal, Region
 from repvgg_onnx.compiler.value import Frame
 from repvgg_onnx.compiler.walk import Candidate, walk
 from repvgg_onnx.compiler.write import Writer, write_form
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.graph.budget import DEFAULT_MB
 from repvgg_onnx.graph.cut import Cutter, model_of
 from repvgg_onnx.graph.link import view_model
-from repvgg_onnx.graph.load import ModelLike, load_model
-from repvgg_onnx.graph.normalize import inline_functions
+from repvgg_onnx.graph.load import ModelLike
 from repvgg_onnx.graph.view import GraphView, NodeView
+from repvgg_onnx.workflows.request import Keywords, Request, Written
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 MOST_ROLLED_BACK = 16
 """Regions that may be found guilty one after the other, each with several comparisons; then all that is left is."""
@@ -67,26 +67,12 @@ class Proof:
         return max(self.regions, key=lambda region: region.error, default=None)
 
 
-@on_runnable_shapes
 def prove(
     model: ModelLike,
     *,
-    shapes: Shapes | None = None,
-    inputs: InputsLike | None = None,
-    ranges: Ranges | None = None,
-    labels: LabelsLike | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
-    tolerance: float | None = None,
-    assume_inference: bool = False,
-    freeze_initializers: bool = False,
-    assume_placeholders: bool = False,
-    outputs: Collection[str] = (),
-    max_constant_mb: int = DEFAULT_MB,
-    provider: ProviderLike = CPU,
-    threads: int = 0,
-    custom_ops: Sequence[str | os.PathLike[str]] = (),
     decisions: Decisions = UNDECIDED,
     written: Callable[[onnx.ModelProto], ModelLike] | None = None,
+    **options: "Unpack[Keywords]",
 ) -> Proof:
     """fuse(), every region checked on the activations that arrive at its root, and the outputs of the whole compared.
 
@@ -94,55 +80,47 @@ def prove(
     is looked for by bisection over the regions and left as it was too, and the rest is compared again.
 
     Args:
-        model: as for fuse().
-        shapes: as for fuse(), and what the original is run with.
-        inputs: as for verify().
-        ranges: as for verify().
-        labels: as for verify().
-        seeds: as for verify().
-        tolerance: as for verify(); regions are held to their own bounds.
-        assume_inference: as for fuse().
-        freeze_initializers: as for fuse().
-        assume_placeholders: as for fuse().
-        outputs: as for fuse().
-        max_constant_mb: as for fuse().
-        provider: onnxruntime execution provider, or its name and its options.
-        threads: threads inside an operator; 0 lets onnxruntime decide.
-        custom_ops: as for verify().
-        decisions: as for fuse().
+        model: a path, the bytes of a file, or a model.
+        decisions: regions to fold or to keep whatever they cost.
         written: gives the model that is compared in the place of a fused one, such as the file that it was written to.
+        **options: the fields of CompileOptions and of CheckOptions; ``shapes`` are those of both, and the
+            ``tolerance`` is the outputs': regions are held to their own bounds.
 
     Raises:
         ModelError: the model cannot be read, is not valid, or onnxruntime cannot load it.
         CheckError: ``shapes`` or ``inputs`` do not fit the model, or it cannot be run on a feed.
     """
-    require_tolerance(tolerance)
-    loaded = load_model(model)
-    assumed: dict[str, Any] = {
-        "assume_inference": assume_inference,
-        "freeze_initializers": freeze_initializers,
-        "assume_placeholders": assume_placeholders,
-        "outputs": outputs,
-    }
-    source, _ = prepare(loaded, **assumed)
-    flat = inline_functions(source, WORTH_INLINING)
-    compiled = partial(
-        fuse,
-        loaded,
-        shapes=shapes,
-        max_constant_mb=max_constant_mb,
-        decisions=decisions,
-        **assumed,
-    )
-    fusion = compiled()
+    put = None if written is None else lambda fusion: written(fusion.model)
+    return proved(Request.of(model, options, decisions), put)
+
+
+def proved(request: Request, written: Written | None = None) -> Proof:
+    """``prove`` of a request; what it returns and raises are the same.
+
+    Args:
+        request: what is proven, and how.
+        written: gives the model that is compared in the place of a fusion's.
+    """
+    require_tolerance(request.running.tolerance)
+
+    def on(running: CheckOptions) -> Proof:
+        return _proved(request.on(running.shapes or {}), written or (lambda fusion: fusion.model))
+
+    return on_runnable_shapes(on, request.source.origin, request.running)
+
+
+def _proved(request: Request, written: Written) -> Proof:
+    prepared = request.prepared()
+    compiled_with = partial(compiled, prepared, request.decisions)
+    fusion = compiled_with({})
     if not fusion.regions:
         return Proof(fusion, (), ())
-    conditions = Conditions(shapes, inputs, ranges, labels, seeds, provider, threads, custom_ops)
-    pieces = list(pieces_of(flat, fusion, shapes or {}))
+    flat, shapes = prepared.flat, request.compiling.shapes or {}
+    pieces = list(pieces_of(flat, fusion, shapes))
     with loadable(flat) as content:
         ends = [end for piece in pieces for end in (piece.root, piece.sink)]
-        run = _Trial(compiled, reference(flat, content, conditions, exposed=ends), tolerance, written or (lambda m: m))
-        return run.proof(flat, fusion, pieces, shapes or {})
+        trial = _Trial(compiled_with, reference(flat, content, request.running, exposed=ends), written)
+        return trial.proof(flat, fusion, pieces, shapes)
 
 
 @dataclass
@@ -152,14 +130,12 @@ class _Trial:
     Attributes:
         compiled: fuses the model, given the sinks that no region may end in.
         known: the original.
-        tolerance: as for prove().
-        written: as for prove().
+        written: gives the model that is compared in the place of a fusion's.
     """
 
-    compiled: Callable[..., Fusion]
+    compiled: Callable[[Mapping[str, Refusal]], Fusion]
     known: Reference
-    tolerance: float | None
-    written: Callable[[onnx.ModelProto], ModelLike]
+    written: Written
 
     def proof(self, flat: onnx.ModelProto, fusion: Fusion, pieces: Sequence[Piece], shapes: Shapes) -> Proof:
         """What is kept of a fusion: every region passes, and all of them together."""
@@ -178,14 +154,14 @@ class _Trial:
                 why = f"with it folded, the outputs differ: {parity.worst.difference}"
                 refused |= {region.sink: Refusal("check-failed", region.name, why) for region in guilty}
             failed += wrong
-            fusion = self.compiled(refused=refused)
+            fusion = self.compiled(refused)
             pieces = list(pieces_of(flat, fusion, shapes))
 
     def _parity(self, fusion: Fusion, proven: Mapping[str, float] | None = None) -> Parity | None:
         """How the outputs compare; None where nothing is folded."""
         if not fusion.regions:
             return None
-        return judge(self.known, self.written(fusion.model), tolerance=self.tolerance, proven=proven)
+        return judge(self.known, self.written(fusion), proven=proven)
 
     def _guilty(
         self, fusion: Fusion, refused: Mapping[str, Refusal], parity: Parity, *, everything: bool
@@ -203,7 +179,7 @@ class _Trial:
             while failing - passing > 1:
                 middle = (passing + failing) // 2
                 left = {region.sink: _LEFT_OUT for region in regions[middle:]}
-                found = self._parity(self.compiled(refused={**refused, **left}))
+                found = self._parity(self.compiled({**refused, **left}))
                 passing, failing = (middle, failing) if found is None or found.passed else (passing, middle)
             named = [regions[failing - 1]]
         return named or regions

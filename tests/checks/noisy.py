@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from repvgg_onnx.checks.conditions import Conditions
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.reference import reference
 from tests.checks.models import model
@@ -16,7 +16,7 @@ def only(parity: Parity):
 
 
 def known(net: onnx.ModelProto, **conditions):
-    return reference(net, net.SerializeToString(), Conditions(**conditions))
+    return reference(net, net.SerializeToString(), CheckOptions(**conditions))
 
 
 def chaos(steps: int = 8) -> onnx.ModelProto:

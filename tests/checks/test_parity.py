@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 
-from repvgg_onnx.checks import conditions as conditions_module
+from repvgg_onnx.checks import options as options_module
 from repvgg_onnx.checks.parity import verify
 from repvgg_onnx.checks.session import open_session
 from repvgg_onnx.errors import CheckError, ModelError
@@ -284,7 +284,7 @@ def test_each_session_is_opened_once_and_those_of_one_level_are_closed_before_ot
         opened.append(weakref.ref(session))
         return session
 
-    monkeypatch.setattr(conditions_module, "open_session", open_watched)
+    monkeypatch.setattr(options_module, "open_session", open_watched)
     assert verify(relu_block(), relu_block(), seeds=(0,)).passed
     assert levels == ["ORT_DISABLE_ALL"] * 2 + ["ORT_ENABLE_ALL"] * 2
     assert alive == [0, 1, 0, 1]

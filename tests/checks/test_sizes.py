@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 from repvgg_onnx import CheckError, autotune, benchmark, prove, verify
+from repvgg_onnx.checks.options import RunOptions
 from repvgg_onnx.checks.sizes import is_open, option, runnable_shapes
 from repvgg_onnx.errors import LoadError, RunError
 from repvgg_onnx.graph.shapes import alternatives, bind_shapes
@@ -81,12 +82,12 @@ def test_whether_anything_is_left_to_choose(declared, given, expected):
 
 
 def test_the_usual_sizes_are_kept_where_they_run():
-    assert runnable_shapes(build("net (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }")) is None
+    assert runnable_shapes(build("net (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Relu(x) }"), RunOptions()) is None
 
 
 @pytest.mark.parametrize("height", [32, 48, 64])
 def test_sizes_that_run_are_found(height):
-    found = runnable_shapes(of_height(height))
+    found = runnable_shapes(of_height(height), RunOptions())
 
     assert found is not None
     assert found["x"][2] == height
@@ -97,9 +98,9 @@ def test_other_axes_batches_and_channels_vary_too():
     eighths = build("net (float[N,3] x) => (float[M,8,3] y) { y = Reshape(x, to) }", to=indices(-1, 8, 3))
     gray = build("net (float[N,C,H,W] x) => (float[N,2,H,W] y) { y = Conv(x, w) }", w=(2, 1, 1, 1))
 
-    assert runnable_shapes(grouped) == {"x": (1, 1, 1)}
-    assert runnable_shapes(eighths) == {"x": (8, 3)}
-    assert runnable_shapes(gray) == {"x": (1, 1, 224, 224)}
+    assert runnable_shapes(grouped, RunOptions()) == {"x": (1, 1, 1)}
+    assert runnable_shapes(eighths, RunOptions()) == {"x": (8, 3)}
+    assert runnable_shapes(gray, RunOptions()) == {"x": (1, 1, 224, 224)}
 
 
 def test_a_state_that_holds_its_batch_inside():
@@ -109,7 +110,7 @@ def test_a_state_that_holds_its_batch_inside():
     }"""
     model = build(text, to=indices(-1, 1), axes=indices(0))
 
-    found = runnable_shapes(model)
+    found = runnable_shapes(model, RunOptions())
 
     assert found is not None
     assert found["state"] == (2, found["x"][0], 4)
@@ -119,30 +120,30 @@ def test_nothing_huge_is_tried():
     wide = build("net (float[N,A,B,C,D,E] x) => (float[N,A,B,C,D,E] y) { y = Relu(x) }")  # usually 64 to the power of 5
     huge = build("net (float[N,100000,1000] x) => (float[N,100000,1000] y) { y = Relu(x) }")
 
-    assert runnable_shapes(wide) == {"x": (1, 16, 16, 16, 16, 16)}
-    assert runnable_shapes(huge) is None
+    assert runnable_shapes(wide, RunOptions()) == {"x": (1, 16, 16, 16, 16, 16)}
+    assert runnable_shapes(huge, RunOptions()) is None
 
 
 def test_a_model_that_runs_on_nothing_names_the_option():
     model = build("net (float[N,3,H,W] x) => (float[N,3,H,W] y) { y = Reshape(x, to) }", to=indices(7, 11, 13, 17))
 
     with pytest.raises(RunError, match=r"onnxruntime cannot run the model: .*sizes .*--shape x=1,3,224,224$"):
-        runnable_shapes(model)
+        runnable_shapes(model, RunOptions())
 
 
 def test_a_model_with_indices_names_the_option_for_them_too():
     model = build("net (int64[N] token) => (float[N,2] y) { y = Gather(table, token) }", table=(3, 2))
 
     with pytest.raises(RunError, match="--range token=0,1"):
-        runnable_shapes(model)
-    assert runnable_shapes(model, ranges={"token": (0, 2)}) is None
+        runnable_shapes(model, RunOptions())
+    assert runnable_shapes(model, RunOptions(ranges={"token": (0, 2)})) is None
 
 
 def test_what_the_runtime_cannot_load_is_another_error():
     model = build("net (double[N,4,5,7] x) => (double[N,2,5,7] y) { y = Conv(x, w) }", w=(2, 4, 1, 1), dtype="float64")
 
     with pytest.raises(LoadError):
-        runnable_shapes(model)
+        runnable_shapes(model, RunOptions())
 
 
 def test_an_option_as_one_types_it():

@@ -1,11 +1,11 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import pytest
 from click.testing import CliRunner
 
 from repvgg_onnx.cli import candidates, cli
-from repvgg_onnx.compiler.fuse import Fusion, fuse
+from repvgg_onnx.compiler.fuse import compiled
 from repvgg_onnx.workflows.prove import Proof
 from tests.cli.models import BLOCK, PLAIN, filled, perturbed
 from tests.workflows.test_autotune import races
@@ -59,8 +59,8 @@ def wrong(tmp_path):
 def wrong_fuse(monkeypatch):
     """The compiler makes a mistake."""
 
-    def wrong(model, *, assume_inference, freeze_initializers, **_):
-        right = fuse(model, assume_inference=assume_inference, freeze_initializers=freeze_initializers)
-        return Proof(Fusion(perturbed(right.model), right.regions, right.refusals, right.notes), (), ())
+    def wrong(request, _):
+        right = compiled(request.prepared(), request.decisions, {})
+        return Proof(replace(right, model=perturbed(right.model)), (), ())
 
-    monkeypatch.setattr(candidates, "prove", wrong)
+    monkeypatch.setattr(candidates, "proved", wrong)

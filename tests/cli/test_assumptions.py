@@ -1,16 +1,20 @@
 """What a user may ask to take for granted: reported, compared with, and written."""
 
 import json
-from dataclasses import asdict
-from inspect import signature
+from typing import get_type_hints
 
 import onnx
 import pytest
 
 import repvgg_onnx.cli.verify as verify
 import repvgg_onnx.workflows.prove as prove
-from repvgg_onnx.cli.options import Assumptions
-from repvgg_onnx.compiler.fuse import fuse, prepare
+from repvgg_onnx import autotune, fuse
+from repvgg_onnx import prove as prove_model
+from repvgg_onnx.checks.options import CheckKeywords, CheckOptions
+from repvgg_onnx.cli import cli
+from repvgg_onnx.compiler.fuse import prepare
+from repvgg_onnx.compiler.options import CompileKeywords, CompileOptions
+from repvgg_onnx.graph.load import Source
 from tests.cli.models import BLOCK, PLAIN, SHAPES, filled
 from tests.cli.reading import op_types, words
 
@@ -53,11 +57,19 @@ def plain_inputs(tmp_path):
     return path
 
 
-def test_the_options_are_the_arguments_of_fuse_and_prepare():
-    names = set(asdict(Assumptions()))
+def test_every_keyword_is_a_field_and_an_option():
+    compiling, checking = set(CompileOptions.__dataclass_fields__), set(CheckOptions.__dataclass_fields__)
+    options = {option.name for option in cli.commands["fuse"].params}
 
-    assert names == set(signature(prepare).parameters) - {"model", "files"}
-    assert names < set(signature(fuse).parameters)
+    assert set(get_type_hints(CompileKeywords)) == compiling
+    assert set(get_type_hints(CheckKeywords)) == checking
+    assert compiling | checking - {"seeds"} < options
+
+
+def test_an_unknown_keyword_is_named():
+    for work in (fuse, prove_model, autotune):
+        with pytest.raises(TypeError, match="'shape'"):
+            work(filled(PLAIN), shape={})
 
 
 def test_without_the_options_nothing_is_taken_for_granted(run, training, inputs):
@@ -81,22 +93,22 @@ def test_training_mode_is_rewritten_folded_and_compared_in_inference_mode(run, t
 
 def test_both_checks_get_the_prepared_input(run, training, monkeypatch):
     baselines = []
-    benchmark, reference = verify.benchmark, prove.reference
+    measure, reference = verify.measure, prove.reference
 
-    def measuring(before, after, **options):
-        baselines.append(before)
-        return benchmark(before, after, **options)
+    def measuring(models, *arguments):
+        baselines.append(models[0])
+        return measure(models, *arguments)
 
     def referring(before, *arguments, **options):
         baselines.append(before)
         return reference(before, *arguments, **options)
 
-    monkeypatch.setattr(verify, "benchmark", measuring)
+    monkeypatch.setattr(verify, "measure", measuring)
     monkeypatch.setattr(prove, "reference", referring)
 
     assert run("fuse", training, "--assume-inference", "--bench-seconds", "0.1").code == 0
 
-    expected, _ = prepare(onnx.load(training), assume_inference=True, freeze_initializers=False)
+    expected = prepare(Source(onnx.load(training)), CompileOptions(assume_inference=True)).model
     assert baselines == [expected, expected]
 
 

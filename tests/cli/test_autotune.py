@@ -187,7 +187,7 @@ def test_the_fingerprint_is_of_the_structure():
 
 
 def judged(regions, latency, min_speedup, tmp_path):
-    options = FuseOptions(tmp_path, None, False, False, True, True, None, 5.0, min_speedup, 64)
+    options = FuseOptions(tmp_path, None, False, False, True, True, None, 5.0, min_speedup)
     return fuse.judge(options, regions, None, latency)
 
 
@@ -208,7 +208,7 @@ def test_a_gate_above_one_fails_on_a_model_with_nothing_to_fold(run, plain, tmp_
 
 
 def test_a_missed_gate_states_the_interval_and_the_threshold(monkeypatch, run, net):
-    monkeypatch.setattr(fuse, "measure", lambda *_: EQUAL)
+    monkeypatch.setattr(fuse, "compare_latency", lambda *_: EQUAL)
     ran = run("fuse", net, "--min-speedup", "1.1")
     assert ran.code == 1
     assert (
@@ -218,7 +218,7 @@ def test_a_missed_gate_states_the_interval_and_the_threshold(monkeypatch, run, n
 
 
 def test_a_gate_inside_the_interval_is_not_decided_and_passes(monkeypatch, run, net):
-    monkeypatch.setattr(fuse, "measure", lambda *_: EQUAL)
+    monkeypatch.setattr(fuse, "compare_latency", lambda *_: EQUAL)
     ran = run("fuse", net, "--min-speedup", "1.02")
     assert ran.code == 0
     sentence = "whether the speedup reaches 1.02 is not decided: its 95% interval, 0.95-1.05, holds it, so it passes"
@@ -226,5 +226,5 @@ def test_a_gate_inside_the_interval_is_not_decided_and_passes(monkeypatch, run, 
 
 
 def test_a_gate_below_the_interval_needs_no_words(monkeypatch, run, net):
-    monkeypatch.setattr(fuse, "measure", lambda *_: FASTER)
+    monkeypatch.setattr(fuse, "compare_latency", lambda *_: FASTER)
     assert "not decided" not in run("fuse", net, "--min-speedup", "1.02").out

@@ -1,11 +1,14 @@
 import json
 import sys
+from dataclasses import replace
 from itertools import chain
 from xml.etree import ElementTree
 
 import onnx
 import pytest
 
+from repvgg_onnx.checks.latency import Race
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.cli import bench
 from tests.cli.models import BLOCK, filled, perturbed
 
@@ -88,7 +91,7 @@ def test_a_sweep_is_a_block_for_every_batch_and_number_of_threads(run, block, ot
 
 def test_a_batch_that_a_model_does_not_take_is_found_before_anything_is_measured(run, fixed, monkeypatch):
     assert run("bench", fixed, *QUICK, "--batch", "2").code == 0
-    monkeypatch.setattr(bench, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
 
     ran = run("bench", fixed, "--batch", "2,8")
 
@@ -98,32 +101,21 @@ def test_a_batch_that_a_model_does_not_take_is_found_before_anything_is_measured
 
 def test_options_reach_the_measurement(run, block, other, monkeypatch):
     seen = []
-    measure = bench.benchmark_models
+    measure = bench.measure
 
-    def spy(models, **options):
-        seen.append((models, options))
-        return measure(models, **{**options, "isolate": False, "provider": "CPUExecutionProvider"})
+    def spy(models, how, running):
+        seen.append((models, how, running))
+        return measure(models, replace(how, isolate=False), replace(running, provider="CPUExecutionProvider"))
 
-    monkeypatch.setattr(bench, "benchmark_models", spy)
+    monkeypatch.setattr(bench, "measure", spy)
     monkeypatch.setattr(bench, "common_sizes", lambda *_: None)  # the provider is not there to try any on
     more = ["--provider", "AnyProvider", "--provider-option", "device_id=1", "--provider-option", "a=b=c"]
     ran = run("bench", block, other, *QUICK, *more, "--range", "image=0,1", "--isolate")
 
     assert ran.code == 0
-    ((models, options),) = seen
-    assert models == (block, other)
-    assert options == {
-        "batch": None,
-        "seconds": 0.02,
-        "isolate": True,
-        "memory": True,
-        "shapes": {},
-        "inputs": None,
-        "ranges": {"image": (0.0, 1.0)},
-        "threads": 1,
-        "provider": ("AnyProvider", {"device_id": "1", "a": "b=c"}),
-        "custom_ops": (),
-    }
+    provider = ("AnyProvider", {"device_id": "1", "a": "b=c"})
+    running = CheckOptions(shapes={}, ranges={"image": (0.0, 1.0)}, threads=1, provider=provider)
+    assert seen == [((block, other), Race(0.02, isolate=True, memory=True), running)]
 
 
 def test_a_noisy_machine_is_said_so(run, block, monkeypatch):
@@ -184,7 +176,7 @@ def test_a_picture_of_the_distributions(run, block, other, tmp_path):
 def test_a_picture_that_must_not_be_written_is_misuse_before_measuring(
     run, block, tmp_path, monkeypatch, plot, more, sentence
 ):
-    monkeypatch.setattr(bench, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.svg").symlink_to(block)
     before = block.read_bytes()
@@ -198,7 +190,7 @@ def test_a_picture_that_must_not_be_written_is_misuse_before_measuring(
 
 
 def test_a_picture_without_matplotlib_is_one_line_before_measuring(run, block, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "benchmark_models", lambda *_, **__: pytest.fail("measured"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("measured"))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
     ran = run("bench", block, "--plot", tmp_path / "out.svg")

@@ -1,6 +1,7 @@
 """What ``fuse`` writes and where, and what it looks at before."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import pytest
 
 import repvgg_onnx.cli.verify as cli_verify
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.cli import candidates
 from tests.cli.models import BLOCK, PLAIN, filled
 from tests.cli.reading import op_types, words
@@ -18,22 +20,23 @@ from tests.folders import names
 def checks(monkeypatch):
     """Records the arguments of the two checks, which still run."""
     calls = SimpleNamespace(verify=[], benchmark=[])
-    prove, benchmark = candidates.prove, cli_verify.benchmark
+    proved, measure = candidates.proved, cli_verify.measure
 
-    def proving(before, *, written, **options):
-        def writing(model):
-            after = written(model)
-            calls.verify.append((before, after.read_bytes(), options))
+    def proving(request, written):
+        def writing(fusion):
+            after = written(fusion)
+            calls.verify.append((request.source.path, after.read_bytes(), request))
             return after
 
-        return prove(before, written=writing, **options)
+        return proved(request, writing)
 
-    def measuring(before, after, **options):
-        calls.benchmark.append((before, after.read_bytes(), options))
-        return benchmark(before, after, **options)
+    def measuring(models, how, running):
+        before, after = models
+        calls.benchmark.append((before, after.read_bytes(), running))
+        return measure(models, how, running)
 
-    monkeypatch.setattr(candidates, "prove", proving)
-    monkeypatch.setattr(cli_verify, "benchmark", measuring)
+    monkeypatch.setattr(candidates, "proved", proving)
+    monkeypatch.setattr(cli_verify, "measure", measuring)
     return calls
 
 
@@ -90,23 +93,18 @@ def test_options_reach_the_checks(run, block, tmp_path, checks):
 
     assert run("fuse", block, *options, *more).code == 0
 
-    common = {
-        "shapes": {"image": (2, 4, 5, 7)},
-        "inputs": (tmp_path / "data.npz",),
-        "ranges": {"image": (-2, 3)},
-        "threads": 2,
-        "provider": "CPUExecutionProvider",
-        "custom_ops": (),
-    }
-    assert checks.verify[0][2].items() >= {**common, "labels": None, "tolerance": 0.001}.items()
-    assert checks.benchmark[0][2] == {**common, "seconds": 0.1}
+    shapes = {"image": (2, 4, 5, 7)}
+    running = CheckOptions(shapes, (tmp_path / "data.npz",), {"image": (-2, 3)}, threads=2)
+    ((_, _, request),) = checks.verify
+    assert (request.compiling.shapes, request.running) == (shapes, replace(running, tolerance=0.001))
+    assert [given for _, _, given in checks.benchmark] == [running]
 
 
 def test_by_default_latency_is_measured_on_one_thread_and_outputs_on_all(run, block, checks):
     assert run("fuse", block, "--bench-seconds", "0.1").code == 0
 
-    assert checks.verify[0][2]["threads"] == 0
-    assert checks.benchmark[0][2]["threads"] == 1
+    assert checks.verify[0][2].running.threads == 0
+    assert checks.benchmark[0][2].threads == 1
 
 
 def test_no_verify_and_no_bench_leave_the_checks_out(run, block, checks):

@@ -80,7 +80,6 @@ def test_the_gate_fails_only_where_the_whole_interval_is_below_it(latency, verdi
         tolerance=None,
         bench_seconds=5.0,
         min_speedup=1.05,
-        max_constant_mb=64,
     )
 
     assert judge(options, [region()], None, latency) is verdict

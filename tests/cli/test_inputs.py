@@ -68,7 +68,7 @@ def test_what_only_counts_runs_nothing(run, tall, arguments, monkeypatch):
     def fail(*_, **__):
         raise AssertionError("the model is run")
 
-    monkeypatch.setattr("repvgg_onnx.checks.sizes.open_session", fail)
+    monkeypatch.setattr("repvgg_onnx.checks.options.open_session", fail)
     assert run(arguments[0], tall, *arguments[1:]).code in (0, 1)
 
 

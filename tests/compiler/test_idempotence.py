@@ -7,6 +7,7 @@ from onnx import helper
 
 from repvgg_onnx import fuse
 from repvgg_onnx.compiler.growth import Growth
+from repvgg_onnx.graph.bodies import tensor_bytes
 from tests.models import (
     assert_fuses,
     assert_refuses,
@@ -114,7 +115,7 @@ def test_what_shrinks_needs_no_remark():
 
     assert fusion.regions
     assert not fusion.remarks
-    assert Growth().remarks(model, model) == ()
+    assert Growth().remarks(tensor_bytes(model), model) == ()
 
 
 def computed(channels: int, size: int) -> onnx.ModelProto:

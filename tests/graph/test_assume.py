@@ -6,6 +6,8 @@ import pytest
 
 from repvgg_onnx import CheckError, autotune, fuse, fuse_many, prove
 from repvgg_onnx.compiler.fuse import prepare
+from repvgg_onnx.compiler.options import CompileOptions
+from repvgg_onnx.graph.load import Source
 from tests.models import batch_norm, build, ops
 
 TRAINING = """net (float[2,4,5,7] x) => (float[2,4,5,7] y) {
@@ -19,6 +21,11 @@ HEADS = """net (float[1,4,5,7] x, bool flag) => (float[1,4,5,7] first, float[1,4
         else_branch = other () => (float[1,4,5,7] e) { e = Neg(c) }
     >
 }"""
+
+
+def prepared(model, **options):
+    made = prepare(Source(model), CompileOptions(**options))
+    return made.model, made.notes
 
 
 def training(**statistics):
@@ -83,7 +90,7 @@ def test_statistics_that_a_subgraph_reads_keep_the_node():
         >
     }"""
     model = build(text, **batch_norm(4))
-    assert prepare(model, assume_inference=True) == (model, ())
+    assert prepared(model, assume_inference=True) == (model, ())
 
 
 def test_both_kinds_in_one_model_are_told_apart():
@@ -92,9 +99,9 @@ def test_both_kinds_in_one_model_are_told_apart():
         y, n, u = BatchNormalization<training_mode=1>(b, gamma2, beta2, mean2, var2)
     }"""
     model = build(text, w=(4, 4, 1, 1), **{**batch_norm(4, "", "2"), "mean": ZEROS, "var": ONES})
-    prepared, notes = prepare(model, assume_inference=True)
+    assumed, notes = prepared(model, assume_inference=True)
 
-    assert [len(node.output) for node in prepared.graph.node] == [3, 1, 1]
+    assert [len(node.output) for node in assumed.graph.node] == [3, 1, 1]
     assert len(notes) == 2
 
 
@@ -112,7 +119,7 @@ def heads():
 def test_only_what_an_output_needs_is_kept(name, operators, inputs, weights):
     model = heads()
     before = model.SerializeToString(deterministic=True)
-    reduced, notes = prepare(model, outputs=[name])
+    reduced, notes = prepared(model, outputs=[name])
 
     assert ops(reduced) == operators
     assert [value.name for value in reduced.graph.input] == inputs
@@ -125,8 +132,8 @@ def test_only_what_an_output_needs_is_kept(name, operators, inputs, weights):
 
 def test_naming_all_changes_nothing():
     model = heads()
-    assert prepare(model, outputs=["second", "first"]) == (model, ())
-    assert prepare(model, outputs=["second", "first"])[0] is model
+    assert prepared(model, outputs=["second", "first"]) == (model, ())
+    assert prepared(model, outputs=["second", "first"])[0] is model
 
 
 def test_an_unknown_name_is_an_error():

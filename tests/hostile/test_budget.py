@@ -6,7 +6,8 @@ import pytest
 
 from repvgg_onnx import fuse
 from repvgg_onnx.cli import cli
-from repvgg_onnx.graph.budget import DEFAULT_MB, MB, OF_ITS_OWN, Budget, budget_of
+from repvgg_onnx.graph.bodies import tensor_bytes
+from repvgg_onnx.graph.budget import DEFAULT_MB, MB, OF_ITS_OWN, Budget
 from tests.hostile.models import little_memory, scaled
 from tests.models import WORST, assert_refuses, assert_same_outputs, build
 from tests.oracle import error
@@ -188,4 +189,4 @@ def test_a_budget_is_spent_once():
 
 def test_a_budget_grows_with_the_model():
     stored = sum(len(tensor.raw_data) for tensor in scaled().graph.initializer)
-    assert budget_of(scaled(), 3).left == 3 * MB + OF_ITS_OWN * stored
+    assert Budget.beyond(tensor_bytes(scaled()), 3).left == 3 * MB + OF_ITS_OWN * stored

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch")
 
 from repvgg_onnx import Fusion, Region, fuse
-from repvgg_onnx.checks.conditions import Conditions
+from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.parity import Parity, verify
 from repvgg_onnx.checks.reference import LOUD, Reference, reference
 from repvgg_onnx.checks.regions import check_regions
@@ -86,7 +86,7 @@ def known(cases):
             case = cases(name)
             ends = [end for region in case.fusion.regions for end in (region.root, region.sink)]
             source = case.original.SerializeToString()
-            made[name] = reference(case.original, source, Conditions(), exposed=ends)
+            made[name] = reference(case.original, source, CheckOptions(), exposed=ends)
         return made[name]
 
     return run

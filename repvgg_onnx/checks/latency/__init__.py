@@ -1,6 +1,6 @@
 """Is a model faster than others, how sure is that, and what does it take to start?"""
 
-from repvgg_onnx.checks.latency.measuring import LEVEL, benchmark, benchmark_models, require_batches
+from repvgg_onnx.checks.latency.measuring import LEVEL, Race, benchmark, benchmark_models, measure, require_batches
 from repvgg_onnx.checks.latency.memory import Footprint
 from repvgg_onnx.checks.latency.noise import obstacles
 from repvgg_onnx.checks.latency.racing import race
@@ -13,8 +13,10 @@ __all__ = [
     "Latencies",
     "Latency",
     "ModelLatency",
+    "Race",
     "benchmark",
     "benchmark_models",
+    "measure",
     "obstacles",
     "race",
     "require_batches",

@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from repvgg_onnx import errors
 from repvgg_onnx.checks.latency.child import Done, Job
 from repvgg_onnx.checks.latency.racing import MAX_LEGS, MAX_ROUNDS_OF_LEG, is_over
-from repvgg_onnx.checks.session import Array, Source
+from repvgg_onnx.checks.session import Array, Loadable
 from repvgg_onnx.checks.statistics import MIN_PAIRS, Samples
 from repvgg_onnx.errors import CheckError
 from repvgg_onnx.graph.storage.staging import temporary_folder
@@ -81,7 +81,7 @@ def run_alone(job: Job) -> Done:
 
 
 @contextmanager
-def on_disk(source: Source) -> Iterator[str]:
+def on_disk(source: Loadable) -> Iterator[str]:
     """Path of a model, which is written to a temporary folder for the block if it is bytes."""
     if isinstance(source, str):
         yield str(Path(source).absolute())

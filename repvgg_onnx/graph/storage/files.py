@@ -35,6 +35,10 @@ class TensorFiles:
     _maps: dict[Path, memoryview] = field(default_factory=dict)
     _kept: dict[str, memoryview] = field(default_factory=dict)  # by location
 
+    def shared(self) -> "TensorFiles":
+        """The same files, and none of the arrays that are kept here."""
+        return TensorFiles(self.folder, self.own, self._maps)
+
     def keep(self, array: NDArray[Any], name: str) -> onnx.TensorProto:
         """A tensor that refers to the array, which must not be changed any more.
 

@@ -3,6 +3,7 @@ import onnxruntime
 import pytest
 
 from repvgg_onnx.checks.latency import Conditions, Latency, benchmark, benchmark_models, require_batches
+from repvgg_onnx.checks.options import RunOptions
 from repvgg_onnx.checks.statistics import Ratio, Timing
 from repvgg_onnx.errors import CheckError, ModelError
 from tests.checks.models import BFLOAT16, model, relu_block
@@ -135,19 +136,13 @@ def test_several_models_are_compared_with_the_first():
     assert pair.pairs == found.rounds
 
 
-def test_a_benchmark_is_one_of_two_models(monkeypatch):
-    seen = []
-
-    def spy(models, **options):
-        seen.append((models, options))
-        return benchmark_models(models, **options)
-
-    monkeypatch.setattr("repvgg_onnx.checks.latency.measuring.benchmark_models", spy)
+def test_a_benchmark_is_one_of_two_models_on_one_thread_by_default():
     one, two = relu_block(), relu_block()
-    benchmark(one, two, seconds=SHORT, threads=2, seed=3)
-    ((models, options),) = seen
-    assert models == (one, two)
-    assert (options["threads"], options["seed"], options["seconds"]) == (2, 3, SHORT)
+    found = benchmark(one, two, seconds=SHORT, threads=2, seed=3)
+
+    assert found.conditions.threads == 2
+    assert benchmark(one, two, seconds=SHORT).conditions.threads == 1
+    assert found.pairs >= 6
 
 
 def test_one_model_alone_has_no_ratio_to_others():
@@ -182,11 +177,11 @@ def test_a_fixed_batch_is_refused_with_what_to_do():
     assert benchmark_models([fixed], batch=2, seconds=SHORT).conditions.batch == 2
     for check in (
         lambda: benchmark_models([fixed], batch=3),
-        lambda: require_batches([fixed], (2, 3)),
+        lambda: require_batches([fixed], (2, 3), RunOptions()),
     ):
         with pytest.raises(CheckError, match=r"fixes the batch of input 'x' at 2, so it cannot run with 3: export"):
             check()
-    require_batches([fixed, fixed], (2,))
+    require_batches([fixed, fixed], (2,), RunOptions())
 
 
 def test_the_memory_of_every_model_is_asked_for_in_a_process_of_its_own():

@@ -5,36 +5,64 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from repvgg_onnx.cli.options import Assumptions, FuseOptions, Runtime
+from repvgg_onnx.cli.options import FuseOptions, Runtime
+from repvgg_onnx.compiler.options import CompileOptions
+
+if TYPE_CHECKING:
+    from repvgg_onnx.compiler.decisions import Decisions
+    from repvgg_onnx.graph.load import Source
+    from repvgg_onnx.workflows.request import Request
+
+Sizes = Mapping[str, tuple[int, ...]]
 
 _NEGATED = {"verify": "no_verify", "bench": "no_bench"}
 _RUNTIME = ("shapes", "inputs", "ranges", "threads", "provider", "custom_ops", "provider_options", "labels")
 
 
 @dataclass(frozen=True)
-class Request:
+class FuseTask:
     """One model, and what ``fuse`` is to do with it.
 
     Attributes:
         options: what to do.
-        assumptions: what is taken for granted.
+        compiling: what is taken for granted, and what compiling may cost.
         runtime: how models are run.
         warnings: what spoke against measuring before the work began, which loads the machine itself.
     """
 
     options: FuseOptions
-    assumptions: Assumptions
+    compiling: CompileOptions
     runtime: Runtime
     warnings: tuple[str, ...] = ()
 
-    def to(self, output: Path) -> "Request":
+    def to(self, output: Path) -> "FuseTask":
         """The same, written to another file."""
         return replace(self, options=replace(self.options, output=output))
 
+    def on(self, sizes: Sizes | None) -> "FuseTask":
+        """The same on inputs of these sizes, if there are any."""
+        if sizes is None:
+            return self
+        compiling = replace(self.compiling, shapes=dict(sizes))
+        return replace(self, compiling=compiling, runtime=replace(self.runtime, shapes=dict(sizes)))
 
-def fuse_request(model: Path, params: Mapping[str, Any]) -> Request:
+    def request(self, source: "Source", decisions: "Decisions", *, threads: int) -> "Request":
+        """What the workflows are asked for.
+
+        Args:
+            source: the model.
+            decisions: what to fold by.
+            threads: how many threads to run on where the user did not say.
+        """
+        from repvgg_onnx.workflows.request import Request
+
+        running = self.runtime.options(threads=threads, tolerance=self.options.tolerance)
+        return Request(source, self.compiling, running, decisions)
+
+
+def fuse_task(model: Path, params: Mapping[str, Any]) -> FuseTask:
     """What ``fuse`` was asked to do with a model.
 
     Args:
@@ -45,10 +73,10 @@ def fuse_request(model: Path, params: Mapping[str, Any]) -> Request:
     negated = {name: not params[option] for name, option in _NEGATED.items()}
     output = None if params["output"] is None else Path(params["output"])
     options = FuseOptions(**{**named, **negated, "model": model, "output": output})
-    return Request(options, _assumptions(params), Runtime(**{name: params[name] for name in _RUNTIME}))
+    return FuseTask(options, compile_options(params), Runtime(**{name: params[name] for name in _RUNTIME}))
 
 
-def check_request(model: Path, params: Mapping[str, Any]) -> Request:
+def check_task(model: Path, params: Mapping[str, Any]) -> FuseTask:
     """What ``check`` was asked to do with a model: what ``fuse --check`` does.
 
     Args:
@@ -65,12 +93,11 @@ def check_request(model: Path, params: Mapping[str, Any]) -> Request:
         tolerance=None,
         bench_seconds=0.0,
         min_speedup=None,
-        max_constant_mb=params["max_constant_mb"],
         max_foldable=params["max_foldable"],
         ignore=params["ignore"],
     )
     runtime = Runtime(params["shapes"], (), {}, None, "CPUExecutionProvider", ())
-    return Request(options, _assumptions(params), runtime)
+    return FuseTask(options, compile_options(params), runtime)
 
 
 def expand(models: Iterable[Path]) -> Iterator[Path]:
@@ -90,5 +117,6 @@ def _matches(model: Path) -> list[Path]:
     return [Path(name) for name in sorted(glob.glob(str(model), recursive=True))]
 
 
-def _assumptions(params: Mapping[str, Any]) -> Assumptions:
-    return Assumptions(**{name: params[name] for name in Assumptions.__dataclass_fields__})
+def compile_options(params: Mapping[str, Any]) -> CompileOptions:
+    """What the options of a command say of compiling a model."""
+    return CompileOptions(**{name: params[name] for name in CompileOptions.__dataclass_fields__})
