@@ -100,7 +100,8 @@ class Interpolation:
     def _kernel(self, distance: Array) -> Array:
         far = np.abs(distance)
         if self.mode == "linear":
-            return np.clip(1 - far, 0, 1)
+            hat: Array = np.clip(1 - far, 0, 1)
+            return hat
         a = self.cubic_coeff_a
         near = ((a + 2) * far - (a + 3)) * far * far + 1
         weights: Array = np.where(far <= 1, near, np.where(far < 2, ((far - 5) * far + 8) * far * a - 4 * a, 0))
