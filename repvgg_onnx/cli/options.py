@@ -318,6 +318,15 @@ def max_constant_option(command: Command) -> Command:
     )(command)
 
 
+def below_option(command: Command) -> Command:
+    """``--below`` and ``--no-below``; where neither is given, what only checks does without."""
+    return click.option(
+        "--below/--no-below",
+        default=None,
+        help="Move maps of the channels through resizing, pooling and Concat too.  [default: below, unless checking]",
+    )(command)
+
+
 def ignore_option(command: Command) -> Command:
     """``--ignore CODE``, repeatable."""
     return click.option(

@@ -91,6 +91,7 @@ class RegionEntry(Entry, frozen=True, kw_only=True):
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
     group: int
+    moved: str
     macs_before: int
     moved_bytes_before: int
     macs_after: int
