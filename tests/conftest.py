@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Before torch and onnxruntime are loaded; workers of a parallel run inherit it. One thread per worker, and large
@@ -19,3 +20,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("default")
+
+
+@pytest.fixture
+def registry():
+    """Operators that a test adds are taken away again."""
+    from repvgg_onnx.compiler.lifters import LIFTERS
+    from repvgg_onnx.graph.macs import PRODUCTS
+
+    tables = (LIFTERS, PRODUCTS)
+    before = [dict(table) for table in tables]
+    yield
+    for table, rows in zip(tables, before, strict=True):
+        table.clear()
+        table.update(rows)

@@ -17,8 +17,15 @@ BF16 = ml_dtypes.bfloat16
 DYNAMIC = (2, 3, 9, 11, 5)  # size of a dynamic axis by its position
 
 
-def build(text: str, *, opset: int = 17, ir_version: int = 10, dtype=np.float32, seed: int = 0, **weights):
-    """A checked model: the text of a graph (and of functions), and initializers by name.
+def build(text: str, **options):
+    """A checked model; the arguments are those of ``unchecked``."""
+    model = unchecked(text, **options)
+    onnx.checker.check_model(model)
+    return model
+
+
+def unchecked(text: str, *, opset: int = 17, ir_version: int = 10, dtype=np.float32, seed: int = 0, **weights):
+    """A model: the text of a graph (and of functions), and initializers by name.
 
     Args:
         text: ONNX parser text; without a header in angle brackets it gets one from ``opset`` and ``ir_version``.
@@ -30,7 +37,6 @@ def build(text: str, *, opset: int = 17, ir_version: int = 10, dtype=np.float32,
     for name, weight in weights.items():
         array = weight if isinstance(weight, np.ndarray) else fill(name, weight, rng).astype(dtype)
         model.graph.initializer.append(numpy_helper.from_array(array, name))
-    onnx.checker.check_model(model)
     return model
 
 
@@ -41,6 +47,24 @@ def fill(name: str, shape: Iterable[int], rng: np.random.Generator) -> np.ndarra
     if name.startswith("gamma"):
         return rng.uniform(0.5, 1.5, tuple(shape)) * rng.choice([-1.0, 1.0], tuple(shape))
     return rng.normal(size=tuple(shape))
+
+
+def perturbed(original: onnx.ModelProto, by: float = 1e-3, *, name: str = "") -> onnx.ModelProto:
+    """A copy in which the first element of an initializer has moved by a part of the initializer's largest magnitude.
+
+    Args:
+        original: not changed.
+        by: what part.
+        name: of the initializer; the first kernel of images where it is not given.
+    """
+    changed = onnx.ModelProto()
+    changed.CopyFrom(original)
+    stored = changed.graph.initializer
+    tensor = next(each for each in stored if (each.name == name if name else len(each.dims) == 4))
+    array = numpy_helper.to_array(tensor).copy()
+    array.flat[0] += np.asarray(by * np.abs(array).astype(np.float64).max()).astype(array.dtype)
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return changed
 
 
 def batch_norm(channels: int, *suffixes: str) -> dict[str, tuple[int]]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,15 @@ def test_every_public_name_is_found_under_its_name():
     assert repvgg_onnx.__all__ == sorted(repvgg_onnx.__all__)
     assert {name for name in repvgg_onnx.__all__ if getattr(repvgg_onnx, name).__name__ != name} == set()
     assert dir(repvgg_onnx) == sorted([*repvgg_onnx.__all__, "__version__"])
+
+
+def test_tools_that_do_not_run_the_package_see_the_same_names():
+    block = next(node for node in TREES["repvgg_onnx"].body if isinstance(node, ast.If))
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+
+    assert sorted(seen) == repvgg_onnx.__all__
+    homes = {name: getattr(import_module(module), name) for name, module in seen.items()}
+    assert {name for name, home in homes.items() if home is not getattr(repvgg_onnx, name)} == set()
 
 
 def test_an_unknown_name_is_an_attribute_error():

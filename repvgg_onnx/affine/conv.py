@@ -16,6 +16,7 @@ from repvgg_onnx.affine.expressions import (
     Expression,
     Leaf,
     Majorant,
+    Named,
     Scaled,
     Selected,
     Shifted,
@@ -37,6 +38,7 @@ from repvgg_onnx.affine.geometry import (
     sum_geometry,
 )
 from repvgg_onnx.affine.kernels import Array, Reader
+from repvgg_onnx.affine.words import IDENTITY, words_of
 from repvgg_onnx.errors import GeometryError
 
 
@@ -110,7 +112,9 @@ class AffineConv:
         geometry: Geometry,
         kernel: Callable[[], Array],
         bias: Callable[[], Array] | None = None,
-        majorant: "Callable[[], AffineConv] | None" = None,
+        *,
+        origin: "AffineConv | None" = None,
+        word: str = "",
     ) -> "AffineConv":
         """A map whose arrays are computed when they are read.
 
@@ -118,9 +122,11 @@ class AffineConv:
             geometry: known at once.
             kernel: gives the kernel, in an array of its own each time.
             bias: gives the bias; None for zeros.
-            majorant: gives the majorant; None for the map's own with absolute values.
+            origin: what the arrays were rounded from, on as many channels and taps; its majorant is the map's.
+            word: what a report calls it; empty for nothing worth a word.
         """
-        return cls.read_by_rows(geometry, lambda rows: kernel()[rows], bias, majorant, by_rows=False)
+        made = None if origin is None else origin.expression
+        return cls.of(Leaf(geometry, lambda rows: kernel()[rows], bias, made, rows_are_cheap=False, word=word))
 
     @classmethod
     def read_by_rows(
@@ -128,21 +134,20 @@ class AffineConv:
         geometry: Geometry,
         rows: Reader,
         bias: Callable[[], Array] | None = None,
-        majorant: "Callable[[], AffineConv] | None" = None,
         *,
-        by_rows: bool = True,
+        origin: "AffineConv | None" = None,
+        word: str = "",
     ) -> "AffineConv":
         """A map whose kernel is computed for as many output channels as are read.
 
         Args:
             geometry: known at once.
             rows: gives the kernel of a range of output channels.
-            bias: as for ``deferred``.
-            majorant: as for ``deferred``.
-            by_rows: whether that is less work for some channels than for all.
+            bias: gives the bias; None for zeros.
+            origin: what the arrays were rounded from, on as many channels and taps; its majorant is the map's.
+            word: what a report calls it; empty for nothing worth a word.
         """
-        sizes = None if majorant is None else lambda: majorant().expression
-        return cls.of(Leaf(geometry, rows, bias, sizes, by_rows))
+        return cls.of(Leaf(geometry, rows, bias, None if origin is None else origin.expression, word=word))
 
     @classmethod
     def identity(cls, channels: int, rank: int) -> "AffineConv":
@@ -192,13 +197,25 @@ class AffineConv:
         """Whether the map adds anything."""
         return bool(np.any(self.bias != 0))
 
-    def scale(self, gain: ArrayLike) -> "AffineConv":
+    def named(self, word: str, *, follows: bool = False) -> "AffineConv":
+        """The same map with a word for a report.
+
+        Args:
+            word: what was done last.
+            follows: whether it is said after what was done before; otherwise only where there is nothing else to say.
+        """
+        return AffineConv.of(Named(self.geometry, self.expression, word, follows))
+
+    def scale(self, gain: ArrayLike, magnitude: ArrayLike | None = None) -> "AffineConv":
         """This map and then one gain per output channel (or one for all).
 
         Args:
             gain: c_out, or a scalar.
+            magnitude: what the gain's own rounding errors are proportional to, where that is more than its size.
         """
-        return AffineConv.of(Scaled(self.geometry, self.expression, self._per_channel(gain)))
+        gains = self._per_channel(gain)
+        sizes = np.abs(gains if magnitude is None else self._per_channel(magnitude))
+        return AffineConv.of(Scaled(self.geometry, self.expression, gains, sizes))
 
     def shift(self, offset: ArrayLike, magnitude: ArrayLike | None = None) -> "AffineConv":
         """This map and then one additive term per output channel (or one for all).
@@ -237,7 +254,9 @@ class AffineConv:
         """
         check_chain(self.geometry, inner.geometry)
         if self.geometry.is_diagonal:
-            return inner.scale(self.kernel.reshape(-1)).shift(self.bias)
+            gained = inner.scale(self.kernel.reshape(-1), self.majorant.kernel.reshape(-1))
+            made, words = gained.shift(self.bias, self.majorant.bias), words_of(self.expression)
+            return made if words == IDENTITY else made.named(" + ".join(words), follows=True)
         uneven = self.geometry.is_padded or self.geometry.transposed  # some outputs do not see every tap
         geometry = compose_geometry(self.geometry, inner.geometry, inner_has_bias=uneven and inner.has_bias)
         return AffineConv.of(Composed(geometry, self.expression, inner.expression))

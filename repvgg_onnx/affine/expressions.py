@@ -2,7 +2,8 @@
 
 Each operation is stated once, as the steps that read its kernel and its bias. A step asks for an operand by yielding it
 and gets an array back, so that whoever reads decides in what order, keeps no more than one operand of a sum at a time,
-evaluates an expression that several others share once, and needs no deeper stack for a longer chain.
+evaluates an expression that several others share once, and needs no deeper stack for a longer chain
+(``affine/interpreters.py``).
 
 With ``sizes`` an expression is read as its majorant: the same steps with absolute values, which is what rounding errors
 are proportional to, cancellations included.
@@ -12,14 +13,14 @@ Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: a r
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from repvgg_onnx.affine.geometry import Geometry
+from repvgg_onnx.affine.interpreters import evaluated, recalled
 from repvgg_onnx.affine.kernels import WHOLE, Array, Part, Reader, add_kernels, carry_bias, compose_kernels
 
 KernelSteps: TypeAlias = "Generator[tuple[Expression, slice, bool], Array, Array]"
@@ -35,12 +36,12 @@ class Expression(ABC):
     Attributes:
         geometry: where the taps sit.
         by_rows: whether reading some rows of the kernel is less work than reading all of them.
-        biases: those that have been read, by whether they are sizes.
+        answers: what has been read of it and is kept, by what was asked.
     """
 
     geometry: Geometry
     by_rows: bool = field(init=False)
-    biases: dict[bool, Array] = field(default_factory=dict, init=False, repr=False)
+    answers: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_rows", self._is_by_rows())  # now, since expressions may be deep
@@ -69,28 +70,36 @@ class Leaf(Expression):
     Attributes:
         read: gives rows of the kernel, in an array that is the caller's to change.
         offsets: gives the bias; None for zeros.
-        majorant: gives the majorant; None for the map's own with absolute values.
+        origin: what the numbers were rounded from, whose sizes are the leaf's; None for the numbers' own.
         rows_are_cheap: whether reading some rows is less work than reading all of them.
+        word: what a report calls it; empty for nothing worth a word.
     """
 
     read: Reader
     offsets: Callable[[], Array] | None = None
-    majorant: Callable[[], Expression] | None = None
+    origin: Expression | None = None
     rows_are_cheap: bool = True
+    word: str = ""
+
+    @property
+    def operands(self) -> tuple[Expression, ...]:
+        """What the numbers were rounded from, which is read for its sizes."""
+        return () if self.origin is None else (self.origin,)
 
     def _is_by_rows(self) -> bool:
         return self.rows_are_cheap
 
     def kernel_steps(self, rows: slice, sizes: bool) -> KernelSteps:
         """Calls the reader."""
-        if sizes and self.majorant is not None:
-            return (yield self.majorant(), rows, False)
+        if sizes and self.origin is not None:
+            kernel = yield self.origin, rows, True
+            return kernel.reshape(len(kernel), *self.geometry.kernel_dims[1:])
         return np.abs(self.read(rows)) if sizes else self.read(rows)
 
     def bias_steps(self, sizes: bool) -> BiasSteps:
         """Calls the reader."""
-        if sizes and self.majorant is not None:
-            return (yield self.majorant(), False)
+        if sizes and self.origin is not None:
+            return (yield self.origin, True)
         offsets = np.zeros(self.geometry.c_out) if self.offsets is None else self.offsets()
         return np.abs(offsets) if sizes else offsets
 
@@ -121,22 +130,24 @@ class Scaled(After):
 
     Attributes:
         gain: c_out.
+        magnitude: what the rounding errors of the gain are proportional to, c_out.
     """
 
     gain: Array
+    magnitude: Array
 
     def kernel_steps(self, rows: slice, sizes: bool) -> KernelSteps:
         """Multiplies in place."""
         kernel = yield self.inner, rows, sizes
-        kernel *= self._gain(sizes).reshape(-1, *(1,) * (self.geometry.rank + 1))[rows]
+        kernel *= self._by(sizes).reshape(-1, *(1,) * (self.geometry.rank + 1))[rows]
         return kernel
 
     def bias_steps(self, sizes: bool) -> BiasSteps:
         """The scaled bias."""
-        return (yield self.inner, sizes) * self._gain(sizes)
+        return (yield self.inner, sizes) * self._by(sizes)
 
-    def _gain(self, sizes: bool) -> Array:
-        return np.abs(self.gain) if sizes else self.gain
+    def _by(self, sizes: bool) -> Array:
+        return self.magnitude if sizes else self.gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +175,23 @@ class Unbiased(After):
         """Zeros."""
         return np.zeros(self.geometry.c_out)
         yield  # a generator, like the others
+
+
+@dataclass(frozen=True, eq=False)
+class Named(After):
+    """A map that a report has a word for.
+
+    Attributes:
+        word: what was done last.
+        follows: whether it is said after what was done before; otherwise only where there is nothing else to say.
+    """
+
+    word: str
+    follows: bool
+
+    def bias_steps(self, sizes: bool) -> BiasSteps:
+        """The bias as it is."""
+        return (yield self.inner, sizes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,72 +339,22 @@ def dense_term(inner: Expression, whole: Geometry) -> Expression:
 
 
 def read_kernel(expression: Expression, rows: slice = WHOLE, *, sizes: bool = False) -> Array:
-    """Rows of an expression's kernel, in an array of their own.
-
-    An operand that several others read is kept from the first reading to the last, each of the others is gone as soon
-    as it has been used.
-    """
-    shared = _shared(expression)
-    kept: dict[tuple[int, int | None, int | None, bool], tuple[Array, int]] = {}
-    waiting = [((expression, rows, sizes), expression.kernel_steps(rows, sizes))]
-    value: Array | None = None
-    while True:
-        (current, wanted, as_sizes), steps = waiting[-1]
-        try:
-            asked, asked_rows, asked_sizes = steps.send(value)  # type: ignore[arg-type]  # None starts it
-        except StopIteration as end:
-            value = end.value
-            waiting.pop()
-            if not waiting:
-                made: Array = end.value
-                return made
-            if id(current) in shared:
-                kept[id(current), wanted.start, wanted.stop, as_sizes] = (end.value, shared[id(current)] - 1)
-                value = end.value.copy()
-            continue
-        key = (id(asked), asked_rows.start, asked_rows.stop, asked_sizes)
-        value, left = kept.pop(key, (None, 0))
-        if value is None:
-            waiting.append(((asked, asked_rows, asked_sizes), asked.kernel_steps(asked_rows, asked_sizes)))
-        elif left > 1:
-            kept[key] = (value, left - 1)
-            value = value.copy()
+    """Rows of an expression's kernel, in an array of their own."""
+    return evaluated(_kernel_steps, (expression, rows, sizes))
 
 
 def read_bias(expression: Expression, *, sizes: bool = False) -> Array:
     """An expression's bias, which is not to be changed; it is kept with the expression."""
-    waiting = [((expression, sizes), expression.bias_steps(sizes))]
-    value = expression.biases.get(sizes)
-    if value is not None:
-        return value
-    while waiting:
-        (current, as_sizes), steps = waiting[-1]
-        try:
-            asked, asked_sizes = steps.send(value)  # type: ignore[arg-type]  # None starts it
-        except StopIteration as end:
-            value = current.biases[as_sizes] = end.value
-            waiting.pop()
-            continue
-        value = asked.biases.get(asked_sizes)
-        if value is None:
-            waiting.append(((asked, asked_sizes), asked.bias_steps(asked_sizes)))
-    assert value is not None
-    return value
+    bias: Array = recalled(_bias_steps, (expression, sizes))
+    return bias
 
 
-def _shared(expression: Expression) -> dict[int, int]:
-    """How often each operand below an expression is read, if more than once, by identity."""
-    if not expression.operands:
-        return {}
-    counts: Counter[int] = Counter()
-    waiting, seen = [expression], {id(expression)}
-    while waiting:
-        for operand in waiting.pop().operands:
-            counts[id(operand)] += 1
-            if id(operand) not in seen:
-                seen.add(id(operand))
-                waiting.append(operand)
-    return {identity: count for identity, count in counts.items() if count > 1}
+def _kernel_steps(expression: Expression, rows: slice, sizes: bool) -> KernelSteps:
+    return expression.kernel_steps(rows, sizes)
+
+
+def _bias_steps(expression: Expression, sizes: bool) -> BiasSteps:
+    return expression.bias_steps(sizes)
 
 
 def _given(expression: Expression, kernel: Array) -> Part:

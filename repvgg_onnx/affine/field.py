@@ -2,70 +2,186 @@
 
 ``conv(x) + bias`` followed by a padded convolution is not a single kernel and bias, because the padding is zero where
 the bias is not. It is a kernel and a field: the second convolution's view of the bias inside and the zeros around it.
+A field is data, as maps are: each operation says once how it is read, as numbers or as their majorant.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from repvgg_onnx.affine.conv import AffineConv
 from repvgg_onnx.affine.geometry import Geometry, Lattice
+from repvgg_onnx.affine.interpreters import evaluated
 from repvgg_onnx.affine.kernels import Array, spatial
 from repvgg_onnx.errors import GeometryError
 
 LARGEST = 2**24  # elements of a field, and of what it is computed from; a model would have to store them
 
 
-@dataclass(frozen=True, eq=False)
-class Field:
-    """A term for each channel and position, computed when it is read.
+FieldSteps: TypeAlias = "Generator[tuple[Term, bool], Array, Array]"
+"""Yields an operand and whether it is wanted as sizes; returns c  *size."""
 
-    Scaling and adding fields makes no deeper ones, so that a long chain of either can be read.
+
+@dataclass(frozen=True, eq=False)
+class Term(ABC):
+    """Something for each channel and position, computed when it is read."""
+
+    @property
+    def operands(self) -> "tuple[Term, ...]":
+        """What it is made of, once for each time that it is read."""
+        return ()
+
+    @abstractmethod
+    def steps(self, sizes: bool) -> FieldSteps:
+        """Makes the term, or what its rounding errors are proportional to."""
+
+    def read(self, *, sizes: bool = False) -> Array:
+        """The term, or what its rounding errors are proportional to: c  *size, not to be changed."""
+        return evaluated(_steps, (self, sizes))
+
+
+@dataclass(frozen=True, eq=False)
+class Stored(Term):
+    """Stored numbers.
+
+    Attributes:
+        values: c  *size.
+    """
+
+    values: Array
+
+    def steps(self, sizes: bool) -> FieldSteps:
+        """The numbers."""
+        return np.abs(self.values) if sizes else self.values
+        yield  # a generator, like the others
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets(Term):
+    """All that a map adds: its bias at every position, and a field.
+
+    Attributes:
+        conv: has the bias.
+        field: what is added besides; None for nothing.
+        size: spatial size.
+    """
+
+    conv: AffineConv
+    field: "Field | None"
+    size: tuple[int, ...]
+
+    @property
+    def operands(self) -> tuple[Term, ...]:
+        """The field."""
+        return () if self.field is None else (self.field,)
+
+    def steps(self, sizes: bool) -> FieldSteps:
+        """The sum."""
+        total = uniform(self.conv.majorant.bias if sizes else self.conv.bias, self.size)
+        return total if self.field is None else total + (yield self.field, sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Convolved(Term):
+    """What a map, without its bias, makes of a term with zeros around it.
+
+    Attributes:
+        conv: the map.
+        term: what it is applied to.
+    """
+
+    conv: AffineConv
+    term: Term
+
+    @property
+    def operands(self) -> tuple[Term, ...]:
+        """The term."""
+        return (self.term,)
+
+    def steps(self, sizes: bool) -> FieldSteps:
+        """The convolution."""
+        return convolve(self.conv.majorant if sizes else self.conv, (yield self.term, sizes))
+
+
+@dataclass(frozen=True, eq=False)
+class Part(Term):
+    """Some of the channels.
+
+    Attributes:
+        term: what has them all.
+        channels: which.
+    """
+
+    term: Term
+    channels: slice
+
+    @property
+    def operands(self) -> tuple[Term, ...]:
+        """What has them all."""
+        return (self.term,)
+
+    def steps(self, sizes: bool) -> FieldSteps:
+        """The channels."""
+        return (yield self.term, sizes)[self.channels]
+
+
+@dataclass(frozen=True, eq=False)
+class Field(Term):
+    """A sum of terms, each times one gain per channel.
+
+    Scaling and adding fields makes no deeper ones.
 
     Attributes:
         size: spatial size.
-        make: gives the term, c  *size.
-        make_majorant: gives what the term's rounding errors are proportional to, c  *size.
-        gain: what the term is scaled by, c; None for 1.
-        others: fields that are added to it, each without others of its own.
+        terms: at least one, each with its gain, c, or None for 1.
     """
 
     size: tuple[int, ...]
-    make: Callable[[], Array]
-    make_majorant: Callable[[], Array]
-    gain: Array | None = None
-    others: "tuple[Field, ...]" = ()
+    terms: tuple[tuple[Array | None, Term], ...]
 
-    def read(self) -> Array:
-        """The term, c  *size."""
-        total: Array = self._times(self.make(), self.gain)
-        for other in self.others:
-            total = total + other.read()
-        return total
+    @property
+    def operands(self) -> tuple[Term, ...]:
+        """The terms."""
+        return tuple(term for _, term in self.terms)
 
-    def read_majorant(self) -> Array:
-        """What the term's rounding errors are proportional to, c  *size."""
-        total: Array = self._times(self.make_majorant(), None if self.gain is None else np.abs(self.gain))
-        for other in self.others:
-            total = total + other.read_majorant()
+    def steps(self, sizes: bool) -> FieldSteps:
+        """One product after the other."""
+        total: Array | None = None
+        for gain, term in self.terms:
+            product = yield term, sizes
+            if gain is not None:
+                product = product * (np.abs(gain) if sizes else gain).reshape(-1, *(1,) * len(self.size))
+            total = product if total is None else total + product
+        assert total is not None
         return total
 
     def scaled(self, factors: Array) -> "Field":
         """The field times one gain per channel."""
-        gain = factors if self.gain is None else self.gain * factors
-        return replace(self, gain=gain, others=tuple(other.scaled(factors) for other in self.others))
+        return Field(self.size, tuple((factors if gain is None else gain * factors, term) for gain, term in self.terms))
 
     def plus(self, *fields: "Field") -> "Field":
         """The sum of fields of one size."""
-        alone = (replace(each, others=()) for each in fields)
-        inner = (other for each in fields for other in each.others)
-        return replace(self, others=(*self.others, *alone, *inner))
+        first = (field.terms[0] for field in fields)
+        others = (each for field in fields for each in field.terms[1:])
+        return Field(self.size, (*self.terms, *first, *others))
 
-    def _times(self, term: Array, gain: Array | None) -> Array:
-        return term if gain is None else term * gain.reshape(-1, *(1,) * len(self.size))
+    def select(self, channels: slice) -> "Field":
+        """Some of the channels."""
+        return field_of(self.size, Part(self, channels))
+
+
+def field_of(size: tuple[int, ...], term: Term) -> Field:
+    """One term as a field."""
+    return Field(size, ((None, term),))
+
+
+def _steps(term: Term, sizes: bool) -> FieldSteps:
+    return term.steps(sizes)
 
 
 def require_small(channels: int, size: Sequence[int]) -> None:

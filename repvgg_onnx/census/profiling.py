@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import onnx
-from onnx import helper
 
 from repvgg_onnx.census.results import Layer, Profile
 from repvgg_onnx.census.sizes import bytes_of, size_graph
-from repvgg_onnx.census.stored import census, operator_of
+from repvgg_onnx.census.stored import census
 from repvgg_onnx.census.weights import Weight, computed_weights, is_computed_before, stored_weights
-from repvgg_onnx.graph.bodies import captured_names, label_of, nested_bodies, read_names, subgraphs
+from repvgg_onnx.graph.bodies import (
+    all_bodies,
+    attributes_of,
+    captured_names,
+    label_of,
+    operator_of,
+    read_names,
+    subgraphs,
+)
 from repvgg_onnx.graph.load import open_model
-from repvgg_onnx.graph.macs import multiply_adds, winograd_multiplications
+from repvgg_onnx.graph.macs import PRODUCTS, multiply_adds, winograd_multiplications
 from repvgg_onnx.graph.normalize import TensorType, tensor_types
 
 
@@ -101,7 +108,7 @@ def profile(
         layers=tuple(layers),
         inputs=sized.inputs,
         assumed=sized.assumed,
-        subgraphs=sum(1 for _ in nested_bodies(sized.graph)) - 1,
+        subgraphs=sum(1 for _ in all_bodies(sized.graph)) - 1,
     )
 
 
@@ -219,12 +226,13 @@ def _products(node: onnx.NodeProto, scope: _Scope) -> tuple[int | None, int]:
     """Multiply-adds and Winograd multiplications of a node; None where ONNX does not say what it does."""
     shapes = [_shape(name, scope) or () for name in node.input]
     output = next((_shape(name, scope) for name in node.output if name), None)
-    if output is None or not onnx.defs.has(node.op_type, node.domain):
+    op_type = operator_of(node)
+    if output is None or not (op_type in PRODUCTS or onnx.defs.has(node.op_type, node.domain)):
         return None, 0
     try:
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        macs = multiply_adds(node.op_type, attributes, shapes, output)
-        return macs, winograd_multiplications(node.op_type, attributes, shapes, macs)
+        attributes = attributes_of(node)
+        macs = multiply_adds(op_type, attributes, shapes, output)
+        return macs, winograd_multiplications(op_type, attributes, shapes, macs)
     except (IndexError, ValueError):  # the model declares shapes that the operator does not take
         return None, 0
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import fed_inputs, nested_bodies
-from repvgg_onnx.graph.normalize import TensorType, infer_skeleton, inline_functions
+from repvgg_onnx.graph.bodies import all_bodies, fed_inputs
+from repvgg_onnx.graph.normalize import TensorType, inline_functions
 from repvgg_onnx.graph.shapes import Axis, bind_shapes, name_of_axis
+from repvgg_onnx.graph.skeleton import infer_skeleton
 from repvgg_onnx.graph.storage.tensors import needed_bytes
 
 
@@ -110,8 +111,7 @@ def _bind_names(
     """Gives the axes of all tensors the sizes that axes of the same name have in the inputs."""
     pairs = (pair for name, shape in inputs.items() for pair in zip(declared[name], shape, strict=False))
     named = {axis: size for axis, size in pairs if isinstance(axis, str)}
-    bodies = [body for body, _ in nested_bodies(graph) if isinstance(body, onnx.GraphProto)]
-    for value in (value for body in bodies for value in (*body.value_info, *body.output)):
+    for value in (value for body in all_bodies(graph) for value in (*body.value_info, *body.output)):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in named:
                 dim.dim_value = named[dim.dim_param]

@@ -4,19 +4,17 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import onnx
 from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
-Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, Body, operator_of, run_bodies
 
 FLOATING = frozenset(
     value for name, value in TensorProto.DataType.items() if name.startswith(("FLOAT", "BFLOAT", "DOUBLE"))
 )
 """Data types whose elements are parameters."""
-_STANDARD_DOMAINS = ("", "ai.onnx")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def census(model: onnx.ModelProto) -> Census:
         >>> census(onnx.parser.parse_model(text))
         Census(nodes_by_op={'Relu': 1}, parameters=0, tensor_bytes=0)
     """
-    bodies = list(_bodies(model))
+    bodies = list(run_bodies(model))
     tensors = [tensor for body in bodies for tensor in _tensors(body)]
     return Census(
         nodes_by_op=dict(sorted(Counter(operator_of(node) for body in bodies for node in body.node).items())),
@@ -63,26 +61,13 @@ def census(model: onnx.ModelProto) -> Census:
     )
 
 
-def _bodies(model: onnx.ModelProto) -> Iterator[Body]:
-    """The graph, the functions, and every subgraph in either, to any depth."""
-    waiting: list[Body] = [model.graph, *model.functions]
-    while waiting:
-        body = waiting.pop()
-        yield body
-        for node in body.node:
-            for attribute in node.attribute:
-                waiting.extend(attribute.graphs)
-                if attribute.HasField("g"):
-                    waiting.append(attribute.g)
-
-
 def _tensors(body: Body) -> Iterator[onnx.TensorProto]:
     """Tensors that one body stores itself; subgraphs are other bodies."""
     if isinstance(body, onnx.GraphProto):
         yield from body.initializer
         yield from (sparse.values for sparse in body.sparse_initializer)
     for node in body.node:
-        if node.op_type == "Constant" and node.domain in _STANDARD_DOMAINS:
+        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
             yield from map(_constant_value, node.attribute)
 
 
@@ -95,11 +80,6 @@ def _constant_value(attribute: onnx.AttributeProto) -> onnx.TensorProto:
     number = attribute.HasField("f") or bool(attribute.floats)
     dims = [len(attribute.floats)] if attribute.floats else []
     return TensorProto(data_type=TensorProto.FLOAT if number else TensorProto.UNDEFINED, dims=dims)
-
-
-def operator_of(node: onnx.NodeProto) -> str:
-    """Operator of a node, with its domain where that is not the standard one."""
-    return node.op_type if node.domain in _STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
 
 
 def _item_bytes(data_type: int) -> int:

@@ -8,9 +8,9 @@ import onnx
 
 from repvgg_onnx.census.sizes import bytes_of
 from repvgg_onnx.census.stored import FLOATING
-from repvgg_onnx.graph.bodies import subgraphs
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, subgraphs
 from repvgg_onnx.graph.constants import RANDOM
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
+from repvgg_onnx.graph.normalize import TensorType
 
 
 @dataclass(frozen=True)

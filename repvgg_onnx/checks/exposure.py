@@ -11,7 +11,8 @@ from google.protobuf.message import DecodeError
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.checks.session import Loadable, ModelLike
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.normalize import infer_skeleton, tensor_types
+from repvgg_onnx.graph.normalize import tensor_types
+from repvgg_onnx.graph.skeleton import infer_skeleton
 
 BYTES_AT_ONCE = 2**28
 """Size of the exposed values of one model, as float64, in which they are compared."""

@@ -8,7 +8,7 @@ import onnx
 from onnx import numpy_helper
 
 from repvgg_onnx.checks.precision import FLOAT_TYPES
-from repvgg_onnx.graph.bodies import reads_of, stored_tensors, subgraphs
+from repvgg_onnx.graph.bodies import fed_inputs, nodes_at, number_of, reads_of, stored_tensors
 
 WIDEST = 255.0
 """Widest range of a Clip that errors are measured against. A wider one, such as a guard against overflow, says nothing
@@ -66,16 +66,16 @@ def kinds_of(graph: onnx.GraphProto) -> dict[str, Kind]:
     A tensor that depends on the input only through its shape, as sizes for a Resize do, does not jump.
     """
     constants = _constants(graph)
-    live = {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+    live = {value.name for value in fed_inputs(graph)}
     kinds: dict[str, Kind] = {}
     softmax_logs: set[str] = set()
     for node in graph.node:
         read = [name for name in reads_of(node) if name in live]
-        drawn = _draws(node)
+        drawn = any(map(_draws, nodes_at(node)))
         if not (read or drawn) or node.op_type in ("Shape", "Size"):
             continue
         live.update(name for name in node.output if name)
-        jumps = _jumps(node) or any(kinds.get(name, _PLAIN).jumps for name in read)
+        jumps = any(map(_jumps, nodes_at(node))) or any(kinds.get(name, _PLAIN).jumps for name in read)
         if node.op_type == "LogSoftmax":
             softmax_logs.update(node.output)
         width = 1.0 if node.op_type == "Exp" and node.input[0] in softmax_logs else _range(node, kinds, constants)
@@ -92,7 +92,7 @@ def _range(node: onnx.NodeProto, kinds: Mapping[str, Kind], constants: Mapping[s
         bounds = dict(zip(("min", "max"), (constants.get(name) for name in node.input[1:]), strict=False))
         low, high = (bounds.get(end, given.get(end)) for end in ("min", "max"))
         return high - low if low is not None and high is not None and 0 < high - low <= WIDEST else None
-    if node.op_type not in _MOVING or (node.op_type == "Cast" and _target(node) not in FLOAT_TYPES):
+    if node.op_type not in _MOVING or _casts_to_integers(node):
         return None
     joined = node.input if node.op_type == "Concat" else node.input[:1]
     ranges = [kinds.get(name, _PLAIN).range for name in joined]
@@ -101,21 +101,17 @@ def _range(node: onnx.NodeProto, kinds: Mapping[str, Kind], constants: Mapping[s
 
 
 def _jumps(node: onnx.NodeProto) -> bool:
-    """Whether the node, or one in its bodies, turns a small difference into a step."""
-    if node.op_type in _JUMPING or (node.op_type == "Cast" and _target(node) not in FLOAT_TYPES):
-        return True
-    return any(_jumps(inner) for body in subgraphs(node) for inner in body.node)
+    """Whether the node itself turns a small difference into a step."""
+    return node.op_type in _JUMPING or _casts_to_integers(node)
 
 
 def _draws(node: onnx.NodeProto) -> bool:
-    """Whether the node, or one in its bodies, draws random numbers; seeded ones differ from run to run as well."""
-    if node.op_type in _DRAWING or (node.op_type == "Dropout" and any(node.input[2:])):  # the third: training_mode
-        return True
-    return any(_draws(inner) for body in subgraphs(node) for inner in body.node)
+    """Whether the node itself draws random numbers; seeded ones differ from run to run as well."""
+    return node.op_type in _DRAWING or (node.op_type == "Dropout" and any(node.input[2:]))  # the third: training_mode
 
 
-def _target(node: onnx.NodeProto) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "to"), 0)
+def _casts_to_integers(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Cast" and number_of(node, "to") not in FLOAT_TYPES
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, float]:

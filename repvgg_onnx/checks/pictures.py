@@ -1,8 +1,9 @@
 """Pictures to feed: smooth, as photographs are, and as bright as the first layer's weights expect."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ from onnx import numpy_helper
 
 from repvgg_onnx.checks.precision import FLOAT_TYPES
 from repvgg_onnx.checks.session import Array
-from repvgg_onnx.graph.bodies import reads_of, stored_tensors
+from repvgg_onnx.graph.bodies import stored_tensors, uses_of
 
 BYTE = 255.0
 FAINT = 0.125
@@ -23,6 +24,8 @@ MEAN_OF_BYTES = 16.0
 _LAYERS = frozenset(["BatchNormalization", "Conv"])
 _PASSED = _LAYERS | {"Add", "Cast", "Div", "Identity", "Mul", "Pad", "Sub", "Transpose"}
 _MOST_STEPS = 16
+
+_Readers: TypeAlias = Callable[[str], Sequence[onnx.NodeProto]]
 
 
 def smooth(shape: tuple[int, ...], axes: range, rng: np.random.Generator) -> Array:
@@ -58,11 +61,12 @@ def whites_of(model: onnx.ModelProto, folder: str = "") -> dict[str, float]:
     """
     graph = model.graph
     stored = stored_tensors(graph)
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in set(reads_of(node)):
-            readers.setdefault(name, []).append(node)
+    uses = uses_of(graph)
     weights = _Weights(stored, folder)
+
+    def readers(name: str) -> list[onnx.NodeProto]:
+        return [graph.node[index] for index in uses.all_readers(name)]
+
     inputs = [value.name for value in graph.input if value.type.tensor_type.elem_type in FLOAT_TYPES]
     return {name: _white(name, readers, weights) for name in inputs if name not in stored}
 
@@ -85,7 +89,7 @@ class _Weights:
             return None
 
 
-def _white(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]], weights: _Weights) -> float:
+def _white(name: str, readers: _Readers, weights: _Weights) -> float:
     """White for one input: the gain from it to the first convolution's output decides, and means taken off it."""
     gain, convolved = 1.0, False
     for _ in range(_MOST_STEPS):
@@ -106,9 +110,9 @@ def _white(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]], weights: 
     return BYTE if convolved and gain < FAINT else 1.0
 
 
-def _next(name: str, readers: Mapping[str, Sequence[onnx.NodeProto]]) -> onnx.NodeProto | None:
+def _next(name: str, readers: _Readers) -> onnx.NodeProto | None:
     """The node that reads a tensor, if it may stand between an input and the first layer; None where several differ."""
-    following = readers.get(name, ())
+    following = readers(name)
     first = following[0] if following else None
     if first is None or first.op_type not in _PASSED or (len(following) > 1 and first.op_type not in _LAYERS):
         return None

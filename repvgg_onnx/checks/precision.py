@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto
 
 from repvgg_onnx.errors import CheckError
-from repvgg_onnx.graph.bodies import Body, nested_bodies
+from repvgg_onnx.graph.bodies import Body, all_bodies
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 FLOATS = tuple(UNIT_ROUNDOFF)
@@ -71,13 +71,13 @@ def _types(model: onnx.ModelProto) -> Iterator[int]:
     """Types that something in the model may be rounded to."""
     for root in (model.graph, *model.functions):
         merely_cast = _merely_cast(root)
-        for body, _ in nested_bodies(root):
+        for body in all_bodies(root):
             yield from _body_types(body, merely_cast)
 
 
 def _merely_cast(root: Body) -> set[str]:
     """Names that only Casts read: what is stored under them is taken as it is, so that its own type rounds nothing."""
-    bodies = [body for body, _ in nested_bodies(root)]
+    bodies = list(all_bodies(root))
     read_by = [(name, node.op_type) for body in bodies for node in body.node for name in node.input]
     elsewhere = {name for name, op_type in read_by if op_type != "Cast"} | _output_names(bodies)
     return {name for name, op_type in read_by if op_type == "Cast"} - elsewhere

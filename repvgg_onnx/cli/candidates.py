@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repvgg_onnx.census import census, profile
+from repvgg_onnx.census.topology import topology
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.checks.session import CPU
@@ -23,7 +24,6 @@ from repvgg_onnx.compiler.stages import timed
 from repvgg_onnx.graph.assume import overridable_convolutions
 from repvgg_onnx.graph.load import OpenModel, open_model
 from repvgg_onnx.report.model import ModelFile, Overridable
-from repvgg_onnx.report.topology import topology
 from repvgg_onnx.workflows.autotune import Tuning, replayed
 from repvgg_onnx.workflows.prove import Proof, proved
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from repvgg_onnx.compiler.decisions import Doubt
 from repvgg_onnx.compiler.emit import region_of
+from repvgg_onnx.compiler.forms import weight_dims
 from repvgg_onnx.compiler.leading import is_kernel, leading_arithmetic
 from repvgg_onnx.compiler.plans import Plan
 from repvgg_onnx.compiler.regions import Group
@@ -64,5 +65,4 @@ def _kernels_on_the_way(plan: Plan) -> int:
 
 def _folded_weights(plan: Plan) -> int:
     """Elements of the kernel of the folded node."""
-    geometry = plan.value.conv.geometry
-    return math.prod(geometry.kernel_dims) * geometry.group // plan.form.group
+    return math.prod(weight_dims(plan.value.conv.geometry, plan.form.group))

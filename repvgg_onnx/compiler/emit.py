@@ -7,15 +7,20 @@ and everything else that a fold does not touch stay as they are.
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import onnx
 
 from repvgg_onnx import __version__
+from repvgg_onnx.affine.conv import AffineConv
+from repvgg_onnx.affine.roundings import roundings_of, roundings_of_kernel
 from repvgg_onnx.compiler.fold import Folded
-from repvgg_onnx.compiler.lifters import LIFTERS
+from repvgg_onnx.compiler.forms import Form
+from repvgg_onnx.compiler.lifters import is_kernel_operator
 from repvgg_onnx.compiler.plans import Plan
 from repvgg_onnx.compiler.results import PROVENANCE, Member, Region
 from repvgg_onnx.compiler.sweep import splice, sweep, tensor_names
+from repvgg_onnx.compiler.value import Frame, Value
 from repvgg_onnx.compiler.write import Writer, write_form
 from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE
 from repvgg_onnx.graph.view import GraphView, NodeView
@@ -23,7 +28,39 @@ from repvgg_onnx.graph.view import GraphView, NodeView
 VERSION = "repvgg_onnx.version"
 
 
-def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[Plan, Folded]]) -> list[Region]:
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What a region was folded from: proving it needs no second look at the graph.
+
+    Attributes:
+        frame: the root and how its axes are read.
+        value: the sink as a map of the root.
+        form: what it was written as.
+        elem_type: ONNX type of the sink.
+        product: result of the emitted node that holds the kernel.
+    """
+
+    frame: Frame
+    value: Value
+    form: Form
+    elem_type: int
+    product: str
+
+    @property
+    def conv(self) -> AffineConv:
+        """The map in as many groups as were written."""
+        conv = self.value.conv
+        return conv if conv.geometry.group == self.form.group else conv.regroup(self.form.group)
+
+    @property
+    def roundings(self) -> int:
+        """How many rounding errors a result can have gathered, in the members one by one and in the node together."""
+        return roundings_of(self.value.conv.expression) + roundings_of_kernel(self.conv.geometry)
+
+
+def emit(
+    model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[Plan, Folded]]
+) -> list[tuple[Region, Origin]]:
     """Each region stands as the nodes of its form, and what only it needed is gone.
 
     Args:
@@ -32,7 +69,7 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         replacements: regions and their arrays, none overlapping; read one at a time.
 
     Returns:
-        What was emitted, in the order of the replacements.
+        What was emitted and what it was folded from, in the order of the replacements.
     """
     files = view.constants.files if view.outer is None else None
     writer = Writer(
@@ -49,7 +86,8 @@ def emit(model: onnx.ModelProto, view: GraphView, replacements: Iterable[tuple[P
         note_members(written.main, plan.members)
         nodes[plan.last.index] = written.nodes
         removed |= plan.removed
-        regions.append(region_of(plan, written.main.name or plan.sink))
+        origin = Origin(plan.frame, plan.value, plan.form, view.elem_type(plan.sink), written.main.output[0])
+        regions.append((region_of(plan, written.main.name or plan.sink), origin))
         if files is not None:
             files.release()
     orphans = splice(view.proto, nodes, removed)
@@ -82,7 +120,7 @@ def _main_member(plan: Plan) -> NodeView:
     """The removed member with the largest kernel, whose name the new node takes over."""
     written_again = {step.index for step in plan.form.steps}
     removed = [node for node in plan.members if node.index in plan.removed - written_again]
-    return max(removed, key=lambda node: (LIFTERS[node.op_type].weighs, node.kernel_size, node.index))
+    return max(removed, key=lambda node: (is_kernel_operator(node.op_type), node.kernel_size, node.index))
 
 
 def region_of(plan: Plan, name: str) -> Region:

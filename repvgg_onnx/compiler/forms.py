@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from repvgg_onnx.affine.geometry import Geometry
 from repvgg_onnx.compiler.cost import TRANSPOSED
 from repvgg_onnx.compiler.results import Cost
 from repvgg_onnx.compiler.tail import Step
 from repvgg_onnx.compiler.value import Frame, Value
+from repvgg_onnx.graph.macs import multiply_adds
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,10 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
         width: bytes of an element.
     """
     geometry = value.conv.geometry
-    kernel = math.prod(geometry.kernel_dims) * geometry.group // form.group
-    positions = inputs // geometry.c_in if geometry.transposed else outputs // geometry.c_out
+    weight = weight_dims(geometry, form.group)
+    kernel = math.prod(weight)
+    root, sink = (inputs // geometry.c_in, geometry.c_in), (outputs // geometry.c_out, geometry.c_out)
+    macs = multiply_adds(form.op_type, {}, [root, weight], sink)
     moved = inputs + outputs + kernel + geometry.c_out
     moved += TRANSPOSED * (inputs * (form.before is not None) + outputs * (form.after is not None))
     if form.op_type == "MatMul":
@@ -81,7 +85,7 @@ def cost_of_form(form: Form, value: Value, inputs: int, outputs: int, width: int
         moved += len(step.shape) if isinstance(step.shape, tuple) else 0
     if value.field is not None:
         moved += 2 * outputs + geometry.c_out * math.prod(value.field.size)
-    return Cost(positions * kernel, moved * width)
+    return Cost(macs, moved * width)
 
 
 def written_bytes(value: Value, group: int, width: int) -> int:
@@ -93,8 +97,16 @@ def written_bytes(value: Value, group: int, width: int) -> int:
         width: bytes of an element.
     """
     geometry = value.conv.geometry
-    count = math.prod(geometry.kernel_dims) * geometry.group // group + geometry.c_out
+    count = math.prod(weight_dims(geometry, group)) + geometry.c_out
     return width * (count if value.field is None else count + geometry.c_out * math.prod(value.field.size))
+
+
+def weight_dims(geometry: Geometry, group: int) -> tuple[int, ...]:
+    """Shape of the kernel as an operator with so many groups takes it, zeros between its own groups among it."""
+    first, second = geometry.c_out, geometry.c_in
+    if geometry.transposed:
+        first, second = second, first
+    return (first, second // group, *geometry.kernel_shape)
 
 
 def _perm(have: Sequence[int], want: Sequence[int]) -> tuple[int, ...] | None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -17,10 +17,11 @@ from repvgg_onnx.compiler.below.write import write_rewrites
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions, Doubt
 from repvgg_onnx.compiler.doubts import declined_doubts, doubtful_groups, folded_doubts
-from repvgg_onnx.compiler.emit import emit
+from repvgg_onnx.compiler.emit import Origin, emit
 from repvgg_onnx.compiler.fold import Folded, fold
 from repvgg_onnx.compiler.growth import Growth
 from repvgg_onnx.compiler.lifters import WORTH_INLINING
+from repvgg_onnx.compiler.lifters.registry import note_origin
 from repvgg_onnx.compiler.options import CompileKeywords, CompileOptions, Shapes
 from repvgg_onnx.compiler.plans import Plan
 from repvgg_onnx.compiler.regions import Findings, Group, find_regions
@@ -54,6 +55,8 @@ class Fusion:
         notes: what was taken for granted because the caller said so, in sentences.
         doubts: choices of the cost rule, in the main graph, that only a measurement can confirm.
         remarks: what is to be known of the result, in sentences: why it is larger than the input, if it is.
+        origins: what the regions of the main graph were folded from, by sink; it refers to the input's weights, does
+            not leave the process, and is empty where they are in a file, which may change.
         files: where the initializers are that the model only refers to, if a source was given that refers to some.
     """
 
@@ -63,7 +66,12 @@ class Fusion:
     notes: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     remarks: tuple[str, ...] = ()
+    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
     files: TensorFiles | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what does not leave the process."""
+        return {**vars(self), "origins": {}, "files": None}
 
 
 @timed("fold")
@@ -137,6 +145,7 @@ def compiled(
         while True:
             linked = view_model(working, known, max_constant_mb=prepared.options.max_constant_mb, files=files)
             views = list(_all_graphs(linked))
+            made.tell(linked)
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             made.tensors.update(name for node in linked.nodes for name in node.outputs)
             moves: list[Rewrite] = []
@@ -167,7 +176,9 @@ def compiled(
             assume.drop_unread(fused, prepared.fixed)
         remarks = made.growth.remarks(stored, fused) if made.regions else ()
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
-        return Fusion(fused, tuple(made.regions.values()), refusals, prepared.notes, doubts, remarks, files)
+        origins = made.origins if files is None else {}
+        regions = tuple(made.regions.values())
+        return Fusion(fused, regions, refusals, prepared.notes, doubts, remarks, origins, files)
 
 
 @dataclass
@@ -179,6 +190,7 @@ class _Made:
         regions: by the number of their graph and their sink.
         doubts: those that are folded.
         tensors: what nodes of the main graph make or made.
+        origins: what the regions of the main graph were folded from, by sink.
         growth: why the file may have grown.
     """
 
@@ -186,6 +198,7 @@ class _Made:
     regions: dict[tuple[int, str], Region] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     tensors: set[str] = field(default_factory=set)
+    origins: dict[str, Origin] = field(default_factory=dict)
     growth: Growth = field(default_factory=Growth)
 
     def round(self, model: onnx.ModelProto, views: Sequence[GraphView], found: Sequence[Findings]) -> bool:
@@ -199,7 +212,9 @@ class _Made:
         for number, (view, findings) in enumerate(zip(views, found, strict=True)):
             doubtful = doubtful_groups(findings.groups) if view.outer is None else []
             emitted = _emit(model, view, findings.plans, self.refused, self.growth)
-            self._note(number, findings, doubtful, {region.sink: region for region in emitted})
+            self._note(number, findings, doubtful, {region.sink: region for region, _ in emitted})
+            if view.outer is None:
+                self.origins |= {region.sink: origin for region, origin in emitted}
             written += len(emitted)
         new = self.refused.keys() - before
         if written:
@@ -212,9 +227,19 @@ class _Made:
 
     def moved(self, model: onnx.ModelProto, view: GraphView, number: int, moves: Sequence[Rewrite]) -> None:
         """Moves what was found in the main graph; what has no exact form there is refused, and not tried again."""
-        for region in write_rewrites(model, view, moves, self.refused):
-            self.regions.pop((number, region.sink), None)
-            self.regions[number, region.sink] = region
+        written = write_rewrites(model, view, moves, self.refused)
+        sinks = {region.sink for region in written}
+        done = [move for move in moves if sinks.issuperset(each.sink for each in move.moved)]
+        gone = {name for move in done for index in move.removed for name in view.nodes[index].outputs}
+        self.regions = {key: region for key, region in self.regions.items() if key[0] != number or key[1] not in gone}
+        self.origins = {sink: origin for sink, origin in self.origins.items() if not gone & {sink, origin.product}}
+        self.regions |= {(number, region.sink): region for region in written}
+
+    def tell(self, view: GraphView) -> None:
+        """The nodes of the main graph that were emitted before know what their weights were rounded from."""
+        for origin in self.origins.values():
+            if origin.product in view.makers:
+                note_origin(view.makers[origin.product], origin.conv)
 
     def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
         """Takes up what a round wrote into one graph; regions of earlier rounds inside are no longer regions."""
@@ -322,7 +347,7 @@ def input_shapes(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> 
 
 def _emit(
     model: onnx.ModelProto, view: GraphView, plans: Sequence[Plan], refused: dict[str, Refusal], growth: Growth
-) -> list[Region]:
+) -> list[tuple[Region, Origin]]:
     """Folds and writes one region after the other, if there is one that can be folded.
 
     Args:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from repvgg_onnx.compiler.lifters import LIFTERS
+from repvgg_onnx.compiler.lifters import is_kernel_operator
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 _ARITHMETIC = frozenset({"Mul", "Div", "Add", "Sub"})
@@ -112,7 +112,7 @@ def is_kernel(node: NodeView) -> bool:
     """Whether the node mixes channels or positions; one gain per channel does not."""
     if node.op_type == "AveragePool":
         return True
-    if not LIFTERS[node.op_type].weighs or node.kernel_size == 0:
+    if not is_kernel_operator(node.op_type) or node.kernel_size == 0:
         return False
     c_out, *others = node.constant_shape(1)
     return math.prod(others) > 1 or int(node.attributes.get("group", 1)) != c_out

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from repvgg_onnx.compiler.lifters import is_kernel_operator
 from repvgg_onnx.compiler.results import Refusal
 from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
-KERNELS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _AFFINE = frozenset({"Add", "Div", "Mul", "Sub"})
 LONGEST_WAY = 16  # nodes that only pass on what they read, between the node and a kernel
 _PASSED = frozenset({"Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
@@ -38,7 +38,7 @@ def leftovers(
             continue
         if node.op_type == "BatchNormalization" or _is_gain_or_offset(node):
             before, after = _way_back(graph, node), _ways_on(graph, node)
-            beside = [way[-1] for way in (before, *after) if way and way[-1].op_type in KERNELS]
+            beside = [way[-1] for way in (before, *after) if _leads_to_kernel(way)]
             regions = within() if regions is None else regions
             if node.index in regions:
                 yield replace(regions[node.index], node=node.name)
@@ -78,6 +78,10 @@ def _ways_on(graph: GraphView, node: NodeView) -> list[list[NodeView]]:
     return ways
 
 
+def _leads_to_kernel(way: Sequence[NodeView]) -> bool:
+    return bool(way) and is_kernel_operator(way[-1].op_type)
+
+
 def _reason(
     node: NodeView,
     ways: Sequence[Sequence[NodeView]],
@@ -90,7 +94,7 @@ def _reason(
             error = node.not_constant(index)
             return Refusal(error.code, node.name, str(error))
     for way in ways:
-        for step in way if way and way[-1].op_type in KERNELS else ():
+        for step in way if _leads_to_kernel(way) else ():
             if step.name in reasons:
                 known = reasons[step.name]
                 return Refusal(
@@ -102,7 +106,7 @@ def _reason(
         sentence = f"{beside[0].op_type} {beside[0].name} beside it has no constant weights"
         return Refusal("not-constant", node.name, sentence)
     for way in ways:
-        if way and way[-1].op_type in KERNELS:
+        if _leads_to_kernel(way):
             between = way if way is ways[0] else [node, *way[:-1]]  # whose results lead from one to the other
             for step in between:
                 if len(step.graph.readers.get(step.outputs[0], ())) + step.graph.is_output(step.outputs[0]) > 1:

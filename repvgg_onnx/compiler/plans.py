@@ -6,10 +6,11 @@ from functools import cached_property
 
 from repvgg_onnx.compiler.cost import elements, width
 from repvgg_onnx.compiler.forms import Form, cost_of_form, form_of, written_bytes
+from repvgg_onnx.compiler.lifters import is_renaming
 from repvgg_onnx.compiler.removal import Removal, Removals
 from repvgg_onnx.compiler.results import Cost
 from repvgg_onnx.compiler.value import Frame, Value
-from repvgg_onnx.compiler.walk import RENAMING, Candidate
+from repvgg_onnx.compiler.walk import Candidate
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.view import GraphView, NodeView
 
@@ -155,7 +156,7 @@ def _feeding(graph: GraphView, members: Sequence[NodeView], value: Value) -> lis
     shapes = (graph.makers.get(node.inputs[1]) for node in members if node.op_type == "Reshape" and node.has_input(1))
     found = {node.index for node in shapes if node is not None and node.op_type == "Shape"}
     unasked = {index for index in found if not asked & set(graph.nodes[index].outputs)}
-    return [node for index in constant | unasked if (node := graph.nodes[index]).op_type not in RENAMING]
+    return [node for index in constant | unasked if not is_renaming((node := graph.nodes[index]).op_type)]
 
 
 def _removable(graph: GraphView, nodes: Sequence[NodeView]) -> frozenset[int]:

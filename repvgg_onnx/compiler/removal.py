@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from repvgg_onnx.compiler.cost import cost_of_node
 from repvgg_onnx.compiler.dominance import PostDominators
 from repvgg_onnx.compiler.leading import free_arithmetic
+from repvgg_onnx.compiler.lifters import is_renaming
 from repvgg_onnx.compiler.results import Cost
 from repvgg_onnx.compiler.value import Frame
-from repvgg_onnx.compiler.walk import RENAMING, Candidate
+from repvgg_onnx.compiler.walk import Candidate
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 _Frames = frozenset[Frame]
@@ -113,4 +114,4 @@ class Removals:
 
 def _is_free(node: NodeView) -> bool:
     """Whether runtimes do not run the node at all."""
-    return node.op_type in RENAMING or node.op_type == "Constant"
+    return is_renaming(node.op_type) or node.op_type == "Constant"

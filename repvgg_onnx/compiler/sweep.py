@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from repvgg_onnx.graph.bodies import makers_of, read_names, reads_of, subgraphs
+from repvgg_onnx.graph.bodies import all_bodies, makers_of, read_names, reads_of
 
 
 def splice(graph: onnx.GraphProto, nodes: Mapping[int, Sequence[onnx.NodeProto]], removed: Iterable[int]) -> set[str]:
@@ -65,14 +65,13 @@ def sweep(graph: onnx.GraphProto, orphans: set[str]) -> set[str]:
 
 def tensor_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every tensor name in the graph and its subgraphs, some more than once."""
-    for values in (graph.input, graph.output, graph.initializer):
-        yield from (value.name for value in values)
-    yield from (tensor.values.name for tensor in graph.sparse_initializer)
-    for node in graph.node:
-        yield from node.input
-        yield from node.output
-        for inner in subgraphs(node):
-            yield from tensor_names(inner)
+    for body in all_bodies(graph):
+        for values in (body.input, body.output, body.initializer):
+            yield from (value.name for value in values)
+        yield from (tensor.values.name for tensor in body.sparse_initializer)
+        for node in body.node:
+            yield from node.input
+            yield from node.output
 
 
 def _forget(graph: onnx.GraphProto, names: set[str]) -> None:

@@ -1,22 +1,18 @@
 """An affine value: a tensor of the graph as an affine map of another, its root."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from repvgg_onnx.affine.conv import AffineConv
-from repvgg_onnx.affine.field import Field, convolve, padded_size, require_small, uniform
+from repvgg_onnx.affine.field import Convolved, Field, Offsets, field_of, padded_size, require_small
 from repvgg_onnx.affine.geometry import Size
 from repvgg_onnx.affine.kernels import Array
+from repvgg_onnx.affine.words import words_of
 from repvgg_onnx.compiler.tail import Tail
 from repvgg_onnx.errors import GeometryError, LiftError
-
-IDENTITY = ("identity",)
-MOST_TERMS = 100  # that are put into words
-LONGEST_WORDS = 200  # characters of what is behind one step: a ladder of sums would double it at each rung
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,6 @@ class Value:
     Attributes:
         conv: the map, on channels-first axes.
         axes: for each axis of this tensor its meaning, as in Frame, or MIXED behind a change of shape.
-        terms: what has been summed so far, in words, for the report.
         field: what is added to the map's result, besides its bias; None for nothing.
         tail: changes of shape after the map; None for none.
         lead: what is added to each channel of the root before the map; None for nothing.
@@ -49,7 +44,6 @@ class Value:
 
     conv: AffineConv
     axes: tuple[int, ...]
-    terms: tuple[str, ...] = IDENTITY
     field: Field | None = None
     tail: Tail | None = None
     lead: Array | None = None
@@ -58,6 +52,11 @@ class Value:
     def channels(self) -> int:
         """Number of channels of this tensor."""
         return self.conv.geometry.c_out
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """What has been summed, in words, for the report."""
+        return words_of(self.conv.expression)
 
     @property
     def rank(self) -> int:
@@ -74,9 +73,9 @@ class Value:
         """Whether the axes stand as ONNX's Conv wants them."""
         return self.axes == tuple(range(self.rank))
 
-    def named(self, terms: Sequence[str]) -> "Value":
-        """The same value with other words for it."""
-        return replace(self, terms=tuple(terms))
+    def named(self, word: str) -> "Value":
+        """The same value with a word for it, where nothing else is said of it."""
+        return replace(self, conv=self.conv.named(word))
 
     def scale(self, gain: ArrayLike) -> "Value":
         """The value times one gain per channel, or one for all."""
@@ -89,7 +88,7 @@ class Value:
         """The value plus one term per channel, or one for all; the arguments are AffineConv.shift's."""
         return replace(self, conv=self.conv.shift(offset, magnitude))
 
-    def through(self, outer: AffineConv, sizes: Size, step: str | None = None) -> "Value":
+    def through(self, outer: AffineConv, sizes: Size) -> "Value":
         """The value after another map.
 
         Where the border of that map would see the bias of this one, the bias becomes a field if the sizes are known; if
@@ -98,7 +97,6 @@ class Value:
         Args:
             outer: the map that follows.
             sizes: spatial sizes of the root.
-            step: the map in words, such as ``3x3 Conv``; None for nothing worth a word.
 
         Raises:
             GeometryError: there is no exact composition.
@@ -109,7 +107,7 @@ class Value:
         size = self._size(sizes)
         try:
             if self.field is None:
-                return self._stepped(outer.compose(self.conv), step)
+                return replace(self, conv=outer.compose(self.conv))
         except GeometryError as error:
             if error.code != "border-bias":
                 raise
@@ -117,7 +115,7 @@ class Value:
                 led = self._led()
                 if led is None:
                     raise
-                return led.through(outer, sizes, step)
+                return led.through(outer, sizes)
         if outer.geometry.has_unknown_pads or size is None:
             raise GeometryError("sizes-unknown", "a term that differs by position needs a fixed input size")
         linear = outer.compose(self.conv.without_bias())
@@ -126,26 +124,17 @@ class Value:
             raise GeometryError("sizes-differ", f"a kernel is larger than its input of size {list(size)}")
         require_small(outer.geometry.c_in, padded_size(outer.geometry, size))
         require_small(outer.geometry.c_out, outputs)
-        field = Field(
-            outputs,
-            lambda: convolve(outer, self.offsets(size)),
-            lambda: convolve(outer.majorant, self.offset_majorant(size)),
-        )
-        return replace(self._stepped(linear, step), field=field)
+        field = field_of(outputs, Convolved(outer, self._offsets(size)))
+        return replace(self, conv=linear, field=field)
 
-    def offsets(self, size: Sequence[int]) -> Array:
-        """Everything that is added, bias and field: c  *size."""
-        total: Array = uniform(self.conv.bias, size)
-        return total if self.field is None else total + self.field.read()
-
-    def offset_majorant(self, size: Sequence[int]) -> Array:
-        """What the rounding errors of everything that is added are proportional to: c  *size."""
-        total: Array = uniform(self.conv.majorant.bias, size)
-        return total if self.field is None else total + self.field.read_majorant()
+    def offsets(self, size: Sequence[int], *, sizes: bool = False) -> Array:
+        """Everything that is added, bias and field, or what its rounding errors are proportional to: c  *size."""
+        return self._offsets(size).read(sizes=sizes)
 
     def select(self, channels: slice) -> "Value":
         """Some of the channels."""
-        return replace(self, conv=self.conv.select(channels), field=self._field_by(lambda term: term[channels]))
+        field = None if self.field is None else self.field.select(channels)
+        return replace(self, conv=self.conv.select(channels), field=field)
 
     def permuted(self, order: Sequence[int]) -> "Value":
         """The same value with the axes of this tensor in another order."""
@@ -190,12 +179,8 @@ class Value:
             raise LiftError("channels-grow", f"a constant of shape {list(constant.shape)} broadcasts the channels")
         return np.broadcast_to(constant.reshape(-1), (self.channels,))
 
-    def _field_by(self, change: Callable[[Array], Array]) -> Field | None:
-        """The field with its terms changed, still computed when read."""
-        if self.field is None:
-            return None
-        old = self.field
-        return Field(old.size, lambda: change(old.read()), lambda: np.abs(change(old.read_majorant())))
+    def _offsets(self, size: Sequence[int]) -> Offsets:
+        return Offsets(self.conv, self.field, tuple(size))
 
     def _led(self) -> "Value | None":
         """A gain and an offset as an offset and then a gain: ``a·x + b = a·(x + b / a)``; None where that is no help.
@@ -219,14 +204,6 @@ class Value:
         known = [length for length in self.conv.geometry.output_size(sizes) if length is not None]
         return tuple(known) if len(known) == len(sizes) else None
 
-    def _stepped(self, conv: AffineConv, step: str | None) -> "Value":
-        if step is None:
-            return replace(self, conv=conv)
-        if self.terms == IDENTITY:
-            return replace(self, conv=conv, terms=(step,))
-        before = _shortened(self.terms[0] if len(self.terms) == 1 else f"({' + '.join(self.terms)})")
-        return replace(self, conv=conv, terms=(f"{before} → {step}",))
-
 
 def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     """The sum of values of one root.
@@ -244,17 +221,7 @@ def sum_values(values: Sequence[Value], sizes: Size) -> Value:
     conv = first.conv.add(*(value.conv for value in others), size=sizes)
     fields = [value.field for value in values if value.field is not None]
     field = fields[0].plus(*fields[1:]) if fields else None
-    return replace(first, conv=conv, terms=_joined(values), field=field)
-
-
-def _joined(values: Sequence[Value]) -> tuple[str, ...]:
-    """The terms of all values, as many as are worth words."""
-    terms = tuple(islice((term for value in values for term in value.terms), MOST_TERMS + 1))
-    return terms if len(terms) <= MOST_TERMS else (*terms[: MOST_TERMS - 1], "…")
-
-
-def _shortened(words: str) -> str:
-    return words if len(words) <= LONGEST_WORDS else "…"
+    return replace(first, conv=conv, field=field)
 
 
 def stack_values(values: Sequence[Value], sizes: Size) -> Value:
@@ -269,8 +236,7 @@ def stack_values(values: Sequence[Value], sizes: Size) -> Value:
     if any(value.field is not None for value in values):
         raise LiftError("not-affine", "Concat joins values with a term that differs by position")
     conv = first.conv.stack(*(value.conv for value in others), size=sizes)
-    words = " | ".join(_shortened(" + ".join(value.terms)) for value in values)
-    return replace(first, conv=conv, terms=(f"[{words}]",))
+    return replace(first, conv=conv)
 
 
 def _require_one_order(values: Sequence[Value]) -> None:

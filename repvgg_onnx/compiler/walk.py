@@ -8,7 +8,7 @@ from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.lifters import LIFTERS
 from repvgg_onnx.compiler.results import PROVENANCE, Refusal
 from repvgg_onnx.compiler.tail import CHANGES_OF_SHAPE
-from repvgg_onnx.compiler.value import IDENTITY, Frame, Value
+from repvgg_onnx.compiler.value import Frame, Value
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.demands import demanded_shapes
 from repvgg_onnx.graph.normalize import Shape
@@ -18,8 +18,6 @@ OUTERMOST = 4  # roots kept per tensor, the farthest ones: a long chain folds at
 NEAREST = 8  # and the nearest ones; with all of them a chain of n linear nodes would cost n²
 MOST_CHANNELS = 2**20  # of a tensor that is taken for a root; a declared size costs a file nothing
 ALWAYS = frozenset({"training-mode", "old-batch-norm"})  # what a user can mend is said wherever it stands
-CHANNELS_SECOND = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose"})  # whatever comes before
-RENAMING = frozenset({"Identity"})  # other names for a tensor: no work, whatever they are applied to
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +115,7 @@ def _visit(node: NodeView, found: Walk) -> None:
             with contained(f"lifting {node.op_type}"):
                 made = _lift(node, parts, frame)
         except LiftError as error:
-            matters = any(part.node for part in parts.values()) or entry.weighs or error.code in ALWAYS
+            matters = any(part.node for part in parts.values()) or entry.says or error.code in ALWAYS
             # Where nothing but the shape was changed, nothing is lost.
             matters &= error.code != "reshaped" or any(part.maps for part in parts.values())
             known = problems.get(frame.root)
@@ -157,8 +155,8 @@ def _lift(node: NodeView, parts: Mapping[int, Candidate], frame: Frame) -> dict[
         work, maps = max(work, part.work), max(maps, part.maps)
         weighs, is_settled = weighs or part.weighs, is_settled and part.is_settled
         computes, asks = computes or part.computes, asks or part.asks
-    work = min(2, work + (op_type not in RENAMING))
-    maps = min(2, maps + (op_type not in RENAMING and op_type not in CHANGES_OF_SHAPE))
+    work = min(2, work + (not entry.renames))
+    maps = min(2, maps + (not entry.renames and op_type not in CHANGES_OF_SHAPE))
     return {
         tensor: Candidate(value, node, operators, work, weighs, is_settled, computes, asks, maps)
         for tensor, value in zip(node.proto.output, values, strict=False)
@@ -174,7 +172,7 @@ def is_emitted(node: NodeView) -> bool:
 def _readings(node: NodeView, index: int, found: Walk) -> dict[Frame, Candidate]:
     """An input as a map of earlier tensors, and as itself."""
     tensor = node.inputs[index]
-    key = (tensor, node.op_type in CHANNELS_SECOND)
+    key = (tensor, LIFTERS[node.op_type].channels_second)
     if key not in found.roots:
         found.roots[key] = _as_itself(node.graph, *key, found.asked)
     return {**found.candidates.get(tensor, {}), **found.roots[key]}
@@ -195,7 +193,7 @@ def _as_itself(graph: GraphView, tensor: str, second: bool, asked: Mapping[str, 
         channels = shape[axes.index(1)]
         if channels is not None and 0 < channels <= MOST_CHANNELS:
             sizes = tuple(known[axes.index(axis)] for axis in range(2, rank))
-            value = Value(AffineConv.identity(channels, rank - 2), axes, IDENTITY)
+            value = Value(AffineConv.identity(channels, rank - 2), axes)
             made[Frame(tensor, axes, sizes)] = Candidate(value)
     return made
 

@@ -8,9 +8,19 @@ import numpy as np
 import onnx
 
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import label_of, nested_bodies, read_names, reads_of, stored_names, subgraphs
+from repvgg_onnx.graph.bodies import (
+    STANDARD_DOMAINS,
+    all_nodes,
+    label_of,
+    number_of,
+    read_names,
+    reads_of,
+    stored_names,
+    subgraphs,
+)
 from repvgg_onnx.graph.constants import Constants
-from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE, STANDARD_DOMAINS, standard_opset
+from repvgg_onnx.graph.cut import Cutter
+from repvgg_onnx.graph.normalize import FIRST_OVERRIDABLE, standard_opset
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -67,17 +77,15 @@ def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> tuple[onnx.M
     if not left:
         return model, ()
     needed = {name for name in known if name in names}
-    nodes = []
-    for node in reversed(model.graph.node):
-        if needed & set(node.output):
-            nodes.append(node)
-            needed.update(filter(None, reads_of(node)))
+    whole = Cutter(model)
+    indices, _ = whole.back_from(needed, ())
+    nodes = whole.nodes(indices)
     reduced = onnx.ModelProto()
     reduced.CopyFrom(model)
     graph = reduced.graph
     del graph.node[:]
-    graph.node.extend(reversed(nodes))
-    made = needed.union(*(node.output for node in nodes))
+    graph.node.extend(nodes)
+    made = needed.union(*(node.output for node in nodes), *map(reads_of, nodes))
     _keep(graph.output, {value.name for value in graph.output} - set(left))
     for values in (graph.input, graph.initializer, graph.value_info):
         _keep(values, made)
@@ -111,7 +119,7 @@ def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
 def overridable_convolutions(model: onnx.ModelProto) -> tuple[int, int]:
     """How many convolutions have weights that a caller may replace, and how many there are, in subgraphs too."""
     weights = overridable_names(model)
-    nodes = (node for body, _ in nested_bodies(model.graph) for node in body.node)
+    nodes = all_nodes(model.graph)
     convolutions = [node for node in nodes if node.op_type in _CONVOLUTIONS and node.domain in STANDARD_DOMAINS]
     return sum(node.input[1] in weights for node in convolutions if len(node.input) > 1), len(convolutions)
 
@@ -179,8 +187,7 @@ def _has_placeholders(node: onnx.NodeProto, constants: Constants) -> bool:
 
 
 def _is_training(node: onnx.NodeProto) -> bool:
-    mode = next((attribute.i for attribute in node.attribute if attribute.name == "training_mode"), 0)
-    return bool(mode) or len(node.output) > 1
+    return bool(number_of(node, "training_mode")) or len(node.output) > 1
 
 
 def _keep_attributes(node: onnx.NodeProto, without: set[str]) -> None:

@@ -1,34 +1,64 @@
 """Every part of a model that holds nodes or tensors, however deep; loops, because hostile models nest deeply."""
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 import onnx
+from onnx import helper
 
 from repvgg_onnx.graph.storage.tensors import stored_bytes
 
 Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
+BodyT = TypeVar("BodyT", bound=Body)
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+"""ONNX's own domain, in its short form and in its long one."""
 
 
 def bodies_of(model: onnx.ModelProto) -> Iterator[Body]:
     """The graph, the functions, the training graphs, and every subgraph in them."""
-    training = (graph for info in model.training_info for graph in (info.initialization, info.algorithm))
-    for root in (model.graph, *model.functions, *training):
+    yield from run_bodies(model)
+    for info in model.training_info:
+        for graph in (info.initialization, info.algorithm):
+            yield from all_bodies(graph)
+
+
+def run_bodies(model: onnx.ModelProto) -> Iterator[Body]:
+    """What inference can run: the graph, the functions, and every subgraph in them."""
+    for root in (model.graph, *model.functions):
         yield from all_bodies(root)
 
 
-def all_bodies(root: Body) -> Iterator[Body]:
+def all_bodies(root: BodyT) -> Iterator[BodyT | onnx.GraphProto]:
     """A body and every subgraph in it."""
     return (body for body, _ in nested_bodies(root))
 
 
-def nested_bodies(root: Body) -> Iterator[tuple[Body, int]]:
+def nested_bodies(root: BodyT) -> Iterator[tuple[BodyT | onnx.GraphProto, int]]:
     """A body and every subgraph in it, each with its depth below the body."""
-    waiting: list[tuple[Body, int]] = [(root, 0)]
+    waiting: list[tuple[BodyT | onnx.GraphProto, int]] = [(root, 0)]
     while waiting:
         body, depth = waiting.pop()
         yield body, depth
-        waiting += [(inner, depth + 1) for node in body.node for inner in subgraphs(node)]
+        waiting += [(inner, depth + 1) for inner in inner_graphs(body)]
+
+
+def all_nodes(root: Body) -> Iterator[onnx.NodeProto]:
+    """The nodes of a body and of every subgraph in it."""
+    return (node for body in all_bodies(root) for node in body.node)
+
+
+def nodes_at(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """A node and every node in its subgraphs."""
+    yield node
+    for inner in subgraphs(node):
+        yield from all_nodes(inner)
+
+
+def inner_graphs(body: Body) -> list[onnx.GraphProto]:
+    """The subgraphs of a body's own nodes, in their order."""
+    return [inner for node in body.node for inner in subgraphs(node)]
 
 
 def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
@@ -44,7 +74,7 @@ def subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 def read_names(root: Body) -> Iterator[str]:
     """Names that the nodes of a body and of the graphs in it read, and those of all outputs of graphs."""
-    for body, _ in nested_bodies(root):
+    for body in all_bodies(root):
         yield from (name for node in body.node for name in node.input if name)
         if isinstance(body, onnx.GraphProto):
             yield from (value.name for value in body.output)
@@ -53,6 +83,25 @@ def read_names(root: Body) -> Iterator[str]:
 def label_of(node: onnx.NodeProto) -> str:
     """A node's name, or its first output where it has none."""
     return node.name or next((name for name in node.output if name), "")
+
+
+def operator_of(node: onnx.NodeProto) -> str:
+    """A node's operator, with its domain unless that is ONNX's own."""
+    return node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attribute values by name.
+
+    Raises:
+        ValueError: one is of a type that onnx does not know, or refers to an attribute of a function.
+    """
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def number_of(node: onnx.NodeProto, name: str) -> int:
+    """A node's attribute that is a whole number; 0 where it is not there."""
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), 0)
 
 
 def reads_of(node: onnx.NodeProto) -> Iterator[str]:
@@ -70,6 +119,38 @@ def captured_names(node: onnx.NodeProto) -> Iterator[str]:
 def makers_of(body: Body) -> dict[str, int]:
     """For each tensor that a node of the body makes the index of the node; later ones come later."""
     return {name: index for index, node in enumerate(body.node) for name in node.output if name}
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Who makes and who reads the tensors of a body, by their names; nodes are their indices.
+
+    Attributes:
+        makers: the node that makes a tensor, the last one where several do.
+        readers: the nodes that read it themselves, each once, in the order of the body.
+        captors: the nodes in whose subgraphs something reads the name, be it that of a tensor in there.
+    """
+
+    makers: dict[str, int]
+    readers: dict[str, list[int]]
+    captors: dict[str, list[int]]
+
+    def all_readers(self, name: str) -> list[int]:
+        """The nodes that read a tensor themselves or in their subgraphs, each once, in the order of the body."""
+        direct, inside = self.readers.get(name, []), self.captors.get(name)
+        return sorted({*direct, *inside}) if inside else direct
+
+
+def uses_of(body: Body) -> Uses:
+    """Who makes and who reads the tensors of a body."""
+    uses = Uses(makers_of(body), {}, {})
+    for index, node in enumerate(body.node):
+        for name in dict.fromkeys(node.input):
+            if name:
+                uses.readers.setdefault(name, []).append(index)
+        for name in dict.fromkeys(captured_names(node)):
+            uses.captors.setdefault(name, []).append(index)
+    return uses
 
 
 def stored_names(graph: onnx.GraphProto) -> set[str]:

@@ -8,9 +8,10 @@ import onnx
 from onnx import helper, numpy_helper
 
 from repvgg_onnx.errors import ModelError
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, subgraphs
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.evaluate import AnyArray, dense, run_node
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, TensorType
+from repvgg_onnx.graph.normalize import TensorType
 from repvgg_onnx.graph.quantization import QUANTIZING, weights_only
 from repvgg_onnx.graph.storage.files import TensorFiles, array_of
 from repvgg_onnx.graph.storage.tensors import stored_bytes
@@ -18,7 +19,6 @@ from repvgg_onnx.graph.storage.tensors import stored_bytes
 RANDOM = frozenset(
     {"Bernoulli", "Dropout", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
-GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
 @dataclass
@@ -88,7 +88,8 @@ class Constants:
         if name in self._stored:
             return self._read(name)
         if name in self._expressions:
-            self._evaluate(name)
+            if name not in self._evaluated:  # what is known stays known when the graph has been edited
+                self._evaluate(name)
             return self._evaluated.get(name)
         return self.outer.value(name) if self.outer is not None and name not in self._own else None
 
@@ -154,7 +155,7 @@ class Constants:
             return False
         if node.op_type in QUANTIZING and not self._weights_only.issuperset(node.output):
             return False
-        if any(attribute.type in GRAPHS for attribute in node.attribute):
+        if subgraphs(node):
             return False
         return all(name in self for name in self._value_inputs(node) if name)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from repvgg_onnx.graph.macs import PRODUCTS
 from repvgg_onnx.graph.normalize import Shape
 from repvgg_onnx.graph.view import GraphView, NodeView
 
@@ -37,15 +38,13 @@ def _demands(node: NodeView) -> list[tuple[str, Shape]]:
         return []
     dims = _constant_shape(node, 1)
     size: int | None = None
-    rank = len(dims)
-    if node.op_type == "Conv" and rank > 2:
-        size = dims[1] * int(node.attributes.get("group", 1))
-    elif node.op_type == "ConvTranspose" and rank > 2:
+    product = PRODUCTS.get(node.op_type)
+    if product is not None and product.channels is not None and dims:
+        size = product.channels(node.attributes, dims)
+    elif node.op_type == "BatchNormalization" and len(dims) == 1 and known is not None:
         size = dims[0]
-    elif node.op_type == "Gemm" and rank == 2 and not node.attributes.get("transA", 0):
-        size = dims[1 if node.attributes.get("transB", 0) else 0]
-    elif node.op_type == "BatchNormalization" and rank == 1 and known is not None:
-        size, rank = dims[0], len(known)
+    has_window = product is not None and product.weight is not None  # whose kernel has as many axes as the data
+    rank = len(dims) if has_window or known is None else len(known)
     return [] if size is None or rank < 2 else [(node.inputs[0], _at(1, size, rank))]
 
 

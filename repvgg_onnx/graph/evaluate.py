@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from repvgg_onnx.graph.bodies import attributes_of, number_of
 from repvgg_onnx.graph.budget import Budget
+from repvgg_onnx.graph.macs import multiply_adds
 from repvgg_onnx.graph.normalize import SMALL
 from repvgg_onnx.graph.watch import uninterruptible
 
@@ -37,7 +39,8 @@ _MOVING = (
     "Identity Pad Reshape Resize ReverseSequence Scatter ScatterElements ScatterND Slice SpaceToDepth Split Squeeze "
     "Tile TopK Transpose Trilu Unsqueeze Upsample"
 )
-WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool"})
+POOLING = frozenset({"AveragePool", "MaxPool"})
+WINDOWED = POOLING | {"Conv", "ConvTranspose"}
 EVALUATED = WINDOWED | frozenset(
     f"{_MATHS} {_PAIRS} {_PRODUCTS} {_MAKING} {_MOVING}".split()
     + [f"Reduce{kind}" for kind in _REDUCING.split()]
@@ -79,8 +82,9 @@ def run_node(
     model = helper.make_model(graph, opset_imports=opset_imports, ir_version=OLDEST_WITH_ALL_TYPES)
     try:
         keeps_shape = node.op_type in ("GroupNormalization", "RMSNormalization")  # unknown to some versions' inference
-        size = 8 * inputs[node.input[0]].size if keeps_shape else _output_bytes(model)
-        if not budget.spend(max(size, LEAST, _multiply_adds(node, inputs, size) // MACS_A_BYTE)):
+        shapes = [inputs[node.input[0]].shape] if keeps_shape else _output_shapes(model)
+        size = 8 * sum(map(math.prod, shapes)) if shapes else UNKNOWN
+        if not budget.spend(max(size, LEAST, _work(node, inputs, shapes) // MACS_A_BYTE)):
             return {}
         feeds = {value.name: np.asarray(inputs[value.name], order="C") for value in graph.input}
         return dict(zip(names, _run(model, names, feeds, fall_back=node.op_type not in WINDOWED), strict=True))
@@ -94,8 +98,7 @@ def _complete(node: onnx.NodeProto) -> onnx.NodeProto:
     In front of a kernel it standardizes the weights with their own statistics, which is as constant as they are.
     """
     missing = 3 - len(node.output)
-    trains = any(item.name == "training_mode" and item.i for item in node.attribute)
-    if node.op_type != "BatchNormalization" or not trains or missing < 1:
+    if node.op_type != "BatchNormalization" or not number_of(node, "training_mode") or missing < 1:
         return node
     completed = onnx.NodeProto()
     completed.CopyFrom(node)
@@ -147,39 +150,36 @@ def _places(node: onnx.NodeProto) -> list[onnx.AttributeProto]:
     return [item for item in node.attribute if item.name in ("dilations", "group", "kernel_shape", "strides")]
 
 
-def _multiply_adds(node: onnx.NodeProto, inputs: Mapping[str, AnyArray], size: int) -> int:
-    """Multiply-adds of one node, from above.
+def _work(node: onnx.NodeProto, inputs: Mapping[str, AnyArray], outputs: Sequence[tuple[int, ...]]) -> int:
+    """Multiply-adds of one node, and what pooling adds up or compares.
 
-    Args:
-        node: what is run.
-        inputs: what it reads.
-        size: bytes of its outputs, 8 for each element.
+    Raises:
+        IndexError, ValueError: the shapes do not fit the operator.
     """
-    shapes = [inputs[name].shape for name in node.input if name]
-    if node.op_type in ("Gemm", "MatMul"):
-        return size // 8 * max((max(shape, default=1) for shape in shapes), default=1)
-    if node.op_type in ("Conv", "ConvTranspose"):
-        return max(size // 8, math.prod(shapes[0])) * math.prod(shapes[1])
-    if node.op_type in WINDOWED:
-        return size // 8 * math.prod(next((item.ints for item in _places(node) if item.name == "kernel_shape"), ()))
-    return 0
+    if not outputs:
+        return 0
+    if node.op_type in POOLING:
+        window = next((item.ints for item in _places(node) if item.name == "kernel_shape"), ())
+        return math.prod(outputs[0]) * math.prod(window)
+    shapes = [inputs[name].shape if name else () for name in node.input]
+    return multiply_adds(node.op_type, attributes_of(node), shapes, outputs[0])
 
 
-def _output_bytes(model: onnx.ModelProto) -> int:
-    """Bytes of all outputs, or a number that no budget allows where a shape is not known beforehand.
+def _output_shapes(model: onnx.ModelProto) -> list[tuple[int, ...]]:
+    """Shapes of all outputs; none where one is not known beforehand.
 
     Raises:
         InferenceError: the inputs have types that the operator does not take.
     """
     with uninterruptible():
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, data_prop=True)
-    total = 0
+    shapes = []
     for value in inferred.graph.output:
         tensor = value.type.tensor_type
         if not tensor.HasField("shape") or any(not dim.HasField("dim_value") for dim in tensor.shape.dim):
-            return UNKNOWN
-        total += 8 * math.prod(dim.dim_value for dim in tensor.shape.dim)
-    return total
+            return []
+        shapes.append(tuple(dim.dim_value for dim in tensor.shape.dim))
+    return shapes
 
 
 def dense(sparse: onnx.SparseTensorProto, budget: Budget) -> AnyArray | None:

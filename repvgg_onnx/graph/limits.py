@@ -14,7 +14,15 @@ from typing import TypeAlias
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import Body, bodies_of, nested_bodies, sparse_tensors_in, tensors_in
+from repvgg_onnx.graph.bodies import (
+    STANDARD_DOMAINS,
+    Body,
+    all_nodes,
+    bodies_of,
+    nested_bodies,
+    sparse_tensors_in,
+    tensors_in,
+)
 from repvgg_onnx.graph.storage.tensors import check_content, check_sparse, is_external
 
 DEEPEST = 24  # graphs inside graphs, functions unfolded; protobuf itself ends at about 32
@@ -96,13 +104,13 @@ def _check_functions(model: onnx.ModelProto) -> None:
 def _check_imports(function: onnx.FunctionProto) -> None:
     """Makes sure that it is said of every operator in a function which version is meant."""
     imported = {_long_domain(entry.domain) for entry in function.opset_import}
-    for node in _all_nodes(function):
+    for node in all_nodes(function):
         if _long_domain(node.domain) not in imported:
             raise ModelError(f"has a function {function.name!r} that imports no version of {node.domain or 'ONNX'!r}")
 
 
 def _long_domain(domain: str) -> str:
-    return domain or "ai.onnx"
+    return domain or STANDARD_DOMAINS[1]
 
 
 def callees_first(model: onnx.ModelProto) -> tuple[Key, ...]:
@@ -112,7 +120,7 @@ def callees_first(model: onnx.ModelProto) -> tuple[Key, ...]:
         ModelError: they call each other in a circle, so that unfolding them would never end.
     """
     functions = {_function_key(function): function for function in model.functions}
-    called = {key: {_key(node) for node in _all_nodes(body)} & functions.keys() for key, body in functions.items()}
+    called = {key: {_key(node) for node in all_nodes(body)} & functions.keys() for key, body in functions.items()}
     try:
         return tuple(TopologicalSorter(called).static_order())
     except CycleError as error:
@@ -145,10 +153,6 @@ def _size_of(body: Body, known: Mapping[Key, _Size]) -> _Size:
     return _Size(nodes, unfolded, nesting, calls)
 
 
-def _all_nodes(body: Body) -> Iterator[onnx.NodeProto]:
-    return (node for inner, _ in nested_bodies(body) for node in inner.node)
-
-
 def _function_key(function: onnx.FunctionProto) -> Key:
     return function.domain, function.name, function.overload
 
@@ -166,7 +170,7 @@ def _check_attributes(model: onnx.ModelProto, bodies: Sequence[Body]) -> None:
     Source: measured with onnx 1.23.2 and onnxruntime 1.32, which infers shapes with the same code: a stray dot is
         enough. Of random equations of the form that is asked for here, none hung.
     """
-    attributes = (attribute for node in _all_nodes(model.graph) for attribute in node.attribute)
+    attributes = (attribute for node in all_nodes(model.graph) for attribute in node.attribute)
     if any(attribute.ref_attr_name for attribute in attributes):
         raise ModelError("refers to an attribute of a function outside of any function")
     nodes = [node for body in bodies for node in body.node]

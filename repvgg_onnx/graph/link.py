@@ -7,18 +7,16 @@ from math import prod
 import numpy as np
 import onnx
 
-from repvgg_onnx.graph.bodies import subgraphs, tensor_bytes
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, inner_graphs, tensor_bytes
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.normalize import (
     FIRST_OVERRIDABLE,
-    STANDARD_DOMAINS,
     TensorType,
-    infer_further,
-    infer_skeletons,
     standard_opset,
     tensor_types,
 )
+from repvgg_onnx.graph.skeleton import infer_further, infer_skeletons
 from repvgg_onnx.graph.storage.files import TensorFiles
 from repvgg_onnx.graph.view import GraphView
 
@@ -133,7 +131,7 @@ def _view(
     common: _Common,
     outer: GraphView | None = None,
 ) -> GraphView:
-    """A graph and the ones inside it; the skeletons have the same nodes in the same order."""
+    """A graph and the ones inside it; the skeletons have the same nodes and subgraphs in the same order."""
     own = {name for node in proto.node for name in node.output} | {value.name for value in proto.input}
     types = _visible(outer.types if outer else {}, own) | tensor_types(skeleton)
     sizes = types if sized is skeleton else _visible(outer.sizes if outer else {}, own) | tensor_types(sized)
@@ -147,24 +145,12 @@ def _view(
         fixed=common.fixed and outer is None,
     )
     whole = GraphView(proto, constants, types, sizes, standard_opset(common.opset_imports), outer)
-    inner = [
-        _view(body, body_skeleton, body_sized, common, whole)
-        for index, node in enumerate(proto.node)
-        if subgraphs(node)
-        for body, body_skeleton, body_sized in _bodies(node, skeleton.node[index], sized.node[index])
-    ]
+    bodies = inner_graphs(proto)
+    skeletons, sizeds = (inner_graphs(each) if bodies else [] for each in (skeleton, sized))
+    inner = [_view(*three, common, whole) for three in zip(bodies, skeletons, sizeds, strict=True)]
     return replace(whole, subgraphs=tuple(inner))
 
 
 def _visible(outer: Mapping[str, TensorType], own: set[str]) -> dict[str, TensorType]:
     """Types of the graph around, without those of names that the graph hides."""
     return {name: known for name, known in outer.items() if name not in own}
-
-
-def _bodies(
-    node: onnx.NodeProto, skeleton: onnx.NodeProto, sized: onnx.NodeProto
-) -> Iterator[tuple[onnx.GraphProto, onnx.GraphProto, onnx.GraphProto]]:
-    """Each subgraph, in the three copies of a node; the skeletons may have more attributes, behind all others."""
-    for attribute, second, third in zip(node.attribute, skeleton.attribute, sized.attribute, strict=False):
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g, second.g, third.g

@@ -11,7 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import bodies_of, tensors_of
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, bodies_of, tensors_of
 from repvgg_onnx.graph.limits import check_indices, check_limits
 from repvgg_onnx.graph.order import sort_nodes, unsorted_graphs
 from repvgg_onnx.graph.pointers import POINTER, is_pointer
@@ -196,7 +196,7 @@ def _parse(data: bytes) -> onnx.ModelProto:
 def _check_versions(model: onnx.ModelProto) -> None:
     newest = onnx.defs.onnx_opset_version()
     for entry in model.opset_import:
-        if entry.domain in ("", "ai.onnx") and entry.version > newest:
+        if entry.domain in STANDARD_DOMAINS and entry.version > newest:
             raise ModelError(
                 f"uses opset {entry.version}, and the installed onnx {onnx.__version__} knows up to {newest}"
             )

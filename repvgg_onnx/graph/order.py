@@ -4,7 +4,7 @@ from heapq import heapify, heappop, heappush
 
 import onnx
 
-from repvgg_onnx.graph.bodies import bodies_of, makers_of, reads_of
+from repvgg_onnx.graph.bodies import bodies_of, uses_of
 
 
 def unsorted_graphs(model: onnx.ModelProto) -> list[onnx.GraphProto]:
@@ -18,13 +18,13 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
     Args:
         graph: changed in place. One whose nodes need each other in a circle is left as it is, and the checker names it.
     """
-    makers = makers_of(graph)
-    needed = [{makers[name] for name in reads_of(node) if name in makers} for node in graph.node]
-    readers: list[list[int]] = [[] for _ in needed]
-    for index, sources in enumerate(needed):
-        for source in sources:
-            readers[source].append(index)
-    waiting = [len(sources) for sources in needed]
+    uses = uses_of(graph)
+    readers: list[set[int]] = [set() for _ in graph.node]
+    for name, maker in uses.makers.items():
+        readers[maker].update(uses.all_readers(name))
+    waiting = [0] * len(readers)
+    for reader in (reader for each in readers for reader in each):
+        waiting[reader] += 1
     ready = [index for index, count in enumerate(waiting) if not count]
     heapify(ready)  # the first in the file comes first, so that a sorted graph stays as it is
     order: list[int] = []
@@ -35,7 +35,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
             waiting[reader] -= 1
             if not waiting[reader]:
                 heappush(ready, reader)
-    if len(order) == len(needed):
+    if len(order) == len(readers):
         nodes = [graph.node[index] for index in order]
         copies = onnx.GraphProto(node=nodes)
         del graph.node[:]
@@ -43,5 +43,5 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
 
 
 def _is_sorted(graph: onnx.GraphProto) -> bool:
-    makers = makers_of(graph)
-    return all(makers.get(name, -1) < index for index, node in enumerate(graph.node) for name in reads_of(node))
+    uses = uses_of(graph)
+    return all(maker < reader for name, maker in uses.makers.items() for reader in uses.all_readers(name)[:1])

@@ -2,7 +2,7 @@
 
 import onnx
 
-from repvgg_onnx.graph.bodies import captured_names, subgraphs
+from repvgg_onnx.graph.bodies import Uses, subgraphs, uses_of
 
 QUANTIZING = frozenset({"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"})
 PASSING = frozenset({"Cast", "Clip", "Concat", "Dropout", "Flatten", "Gather", "Identity", "LeakyRelu", "MaxPool"})
@@ -20,19 +20,16 @@ def weights_only(graph: onnx.GraphProto) -> frozenset[str]:
         return frozenset()
     constant = _constants(graph)
     quantized = _quantized(graph, constant)
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    kept = {value.name for value in graph.output} | {name for node in graph.node for name in captured_names(node)}
+    uses = uses_of(graph)
+    kept = {value.name for value in graph.output} | uses.captors.keys()
     stored: set[str] = set()
     for node in reversed(graph.node):
         if node.op_type in QUANTIZING and set(node.output) <= constant:
-            after = readers.get(node.output[0], [])
             if node.op_type == "DequantizeLinear":
-                unmet = not _meets(node.output[0], readers, quantized, kept)
+                unmet = not _meets(node.output[0], graph, uses, quantized, kept)
             else:
-                unmet = all(stored.issuperset(reader.output) for reader in after)
+                after = uses.readers.get(node.output[0], ())
+                unmet = all(stored.issuperset(graph.node[reader].output) for reader in after)
             stored |= set(node.output) if unmet else set()
     return frozenset(stored)
 
@@ -57,14 +54,14 @@ def _quantized(graph: onnx.GraphProto, constant: set[str]) -> set[str]:
     return quantized
 
 
-def _meets(name: str, readers: dict[str, list[onnx.NodeProto]], quantized: set[str], kept: set[str]) -> bool:
+def _meets(name: str, graph: onnx.GraphProto, uses: Uses, quantized: set[str], kept: set[str]) -> bool:
     """Whether the tensor reaches a node that reads a quantized activation as well, or is needed in its own right."""
     waiting, seen = [name], {name}
     while waiting:
         tensor = waiting.pop()
         if tensor in kept:
             return True
-        for reader in readers.get(tensor, ()):
+        for reader in (graph.node[index] for index in uses.readers.get(tensor, ())):
             if quantized.intersection(reader.input):
                 return True
             if reader.op_type in PASSING:

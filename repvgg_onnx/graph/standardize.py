@@ -8,11 +8,10 @@ read as scale and as variance changes from run to run.
 import onnx
 from onnx import numpy_helper
 
-from repvgg_onnx.graph.bodies import nested_bodies, tensor_bytes
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, all_nodes, captured_names, number_of, tensor_bytes
 from repvgg_onnx.graph.budget import DEFAULT_MB, Budget
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS
 from repvgg_onnx.graph.storage.files import TensorFiles
 
 
@@ -49,7 +48,7 @@ def standardize_weights(
         if index not in unread:
             copied.graph.node.extend(computed.get(index, [node]))
     read = {name for index in unread | set(computed) for name in model.graph.node[index].input}
-    read -= {name for body, _ in nested_bodies(copied.graph) for node in body.node for name in node.input}
+    read -= {name for node in all_nodes(copied.graph) for name in node.input}
     read -= {value.name for value in (*model.graph.input, *model.graph.output)}
     kept = [tensor for tensor in copied.graph.initializer if tensor.name not in read]
     del copied.graph.initializer[:]
@@ -58,14 +57,14 @@ def standardize_weights(
 
 
 def _is_training(node: onnx.NodeProto) -> bool:
-    trains = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+    trains = bool(number_of(node, "training_mode"))
     return node.domain in STANDARD_DOMAINS and node.op_type == "BatchNormalization" and trains
 
 
 def _unread(graph: onnx.GraphProto, computed: set[int], feeding: set[int]) -> set[int]:
     """Those of the feeding nodes that only computed ones read."""
     needed = {value.name for value in graph.output}
-    needed |= {name for body, depth in nested_bodies(graph) if depth for node in body.node for name in node.input}
+    needed |= {name for node in graph.node for name in captured_names(node)}
     unread: set[int] = set()
     for index in reversed(range(len(graph.node))):
         node = graph.node[index]

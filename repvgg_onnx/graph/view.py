@@ -4,7 +4,7 @@ Attributes are read from the protobuf nodes as they are: an unknown attribute mu
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper
 
 from repvgg_onnx.errors import LiftError
-from repvgg_onnx.graph.bodies import captured_names, label_of
+from repvgg_onnx.graph.bodies import Uses, attributes_of, inner_graphs, label_of, operator_of, uses_of
 from repvgg_onnx.graph.constants import Constants
 from repvgg_onnx.graph.evaluate import AnyArray
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, Shape, TensorType
+from repvgg_onnx.graph.normalize import Shape, TensorType
 from repvgg_onnx.graph.quantization import QUANTIZING
 from repvgg_onnx.graph.schema import have_conflicting_types
 
@@ -78,8 +77,7 @@ class NodeView:
     @cached_property
     def op_type(self) -> str:
         """The operator, with its domain unless that is ONNX's own."""
-        domain = self.proto.domain
-        return self.proto.op_type if domain in STANDARD_DOMAINS else f"{domain}.{self.proto.op_type}"
+        return operator_of(self.proto)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -94,7 +92,7 @@ class NodeView:
     @cached_property
     def attributes(self) -> Mapping[str, Any]:
         """Attribute values by name."""
-        return {attribute.name: helper.get_attribute_value(attribute) for attribute in self.proto.attribute}
+        return attributes_of(self.proto)
 
     @cached_property
     def has_conflicting_types(self) -> bool:
@@ -278,18 +276,17 @@ class GraphView:
     @cached_property
     def readers(self) -> Mapping[str, tuple[int, ...]]:
         """For each tensor the indices of the nodes that read it, -1 for one inside a subgraph."""
-        found: dict[str, set[int]] = {}
-        for node in self.nodes:
-            for name in node.inputs:
-                found.setdefault(name, set()).add(node.index)
-            for name in captured_names(node.proto):
-                found.setdefault(name, set()).add(-1)
-        return {name: tuple(sorted(indices)) for name, indices in found.items() if name}
+        found = {name: tuple(indices) for name, indices in self._uses.readers.items()}
+        return found | {name: (-1, *found.get(name, ())) for name in self._uses.captors}
 
     @cached_property
     def makers(self) -> Mapping[str, NodeView]:
         """For each tensor that a node of this graph makes, the node."""
-        return {name: node for node in self.nodes for name in node.outputs}
+        return {name: self.nodes[index] for name, index in self._uses.makers.items()}
+
+    @cached_property
+    def _uses(self) -> Uses:
+        return uses_of(self.proto)
 
     def rebased(self, proto: onnx.GraphProto, outer: "GraphView | None" = None) -> "GraphView":
         """The same view, subgraphs included, of a graph that is equal node by node, such as a copy that may be changed.
@@ -299,7 +296,7 @@ class GraphView:
             outer: the rebased view of the graph around.
         """
         whole = replace(self, proto=proto, outer=outer, subgraphs=())
-        pairs = zip(self.subgraphs, subgraphs_of(proto), strict=True)
+        pairs = zip(self.subgraphs, inner_graphs(proto), strict=True)
         return replace(whole, subgraphs=tuple(inner.rebased(body, whole) for inner, body in pairs))
 
     def is_output(self, tensor: str) -> bool:
@@ -333,14 +330,6 @@ class GraphView:
         if known is None or known.shape is None:
             return self.constants.shape(tensor)
         return tuple(1 if size is None else size for size in known.shape)
-
-
-def subgraphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Bodies of the nodes of a graph, in the order in which a view has them."""
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield attribute.g
 
 
 def _same_total(size: int | None, stride: int, span: int) -> int:

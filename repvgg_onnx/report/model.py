@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from repvgg_onnx.census import Census, Profile
+from repvgg_onnx.census.topology import Operation
 from repvgg_onnx.checks.latency import Latency
 from repvgg_onnx.checks.parity import Parity
 from repvgg_onnx.checks.regions import RegionParity
 from repvgg_onnx.compiler.results import Refusal, Region
-from repvgg_onnx.report.topology import Operation
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
 from repvgg_onnx.workflows.autotune import Judgement, Tuning
 from repvgg_onnx.workflows.autotune import Outcome as TuningOutcome

@@ -11,9 +11,10 @@ from itertools import groupby
 
 import onnx
 
-from repvgg_onnx.graph.bodies import label_of, nested_bodies, stored_tensors
-from repvgg_onnx.graph.normalize import STANDARD_DOMAINS, infer_skeleton, standard_opset, tensor_types
+from repvgg_onnx.graph.bodies import label_of, operator_of, run_bodies, stored_tensors
+from repvgg_onnx.graph.normalize import standard_opset, tensor_types
 from repvgg_onnx.graph.shapes import bind_shapes
+from repvgg_onnx.graph.skeleton import infer_skeleton
 from repvgg_onnx.serving.findings import Finding, Severity
 from repvgg_onnx.serving.interface import NO_TENSOR, Port, inputs_of, outputs_of, type_name
 from repvgg_onnx.serving.restrictions import Seen, keeps
@@ -163,20 +164,18 @@ def _every_node_finding(model: onnx.ModelProto) -> Iterator[Finding]:
     functions = {(function.domain, function.name) for function in model.functions}
     types = tensor_types(infer_skeleton(model, {}).graph)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for root in (model.graph, *model.functions):
-        for body, _ in nested_bodies(root):
-            inner = types if body is model.graph else {}
-            known = {**constants, **stored_tensors(body)}
-            for node in body.node:
-                if (node.domain, node.op_type) not in functions:
-                    yield from _findings_of(Seen(node, inner, known))
+    for body in run_bodies(model):
+        inner = types if body is model.graph else {}
+        known = {**constants, **stored_tensors(body)}
+        for node in body.node:
+            if (node.domain, node.op_type) not in functions:
+                yield from _findings_of(Seen(node, inner, known))
 
 
 def _findings_of(seen: Seen) -> Iterator[Finding]:
     """What one node has to do with it."""
     node = seen.node
-    subject = label_of(node)
-    op_type = node.op_type if node.domain in STANDARD_DOMAINS else f"{node.domain}.{node.op_type}"
+    subject, op_type = label_of(node), operator_of(node)
     if op_type not in TYPES:
         known = onnx.defs.has(op_type)
         code, told = (

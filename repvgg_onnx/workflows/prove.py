@@ -5,13 +5,11 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 
-from repvgg_onnx.checks.inputs import Shapes
 from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.checks.parity import Parity, judge
 from repvgg_onnx.checks.precision import require_tolerance
@@ -21,19 +19,14 @@ from repvgg_onnx.checks.session import loadable
 from repvgg_onnx.checks.sizes import on_runnable_shapes
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions
+from repvgg_onnx.compiler.emit import Origin
 from repvgg_onnx.compiler.fold import Folded
-from repvgg_onnx.compiler.forms import form_of
-from repvgg_onnx.compiler.fuse import Fusion, compiled, input_shapes
-from repvgg_onnx.compiler.lifters import LIFTERS
+from repvgg_onnx.compiler.fuse import Fusion, compiled
 from repvgg_onnx.compiler.results import Refusal, Region
-from repvgg_onnx.compiler.value import Frame
-from repvgg_onnx.compiler.walk import Candidate, walk
 from repvgg_onnx.compiler.write import Writer, write_form
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.cut import Cutter, model_of
-from repvgg_onnx.graph.link import view_model
 from repvgg_onnx.graph.load import ModelLike
-from repvgg_onnx.graph.view import GraphView, NodeView
 from repvgg_onnx.workflows.request import Keywords, Request, Written
 
 if TYPE_CHECKING:
@@ -115,12 +108,12 @@ def _proved(request: Request, written: Written) -> Proof:
     fusion = compiled_with({})
     if not fusion.regions:
         return Proof(fusion, (), ())
-    flat, shapes = prepared.flat, request.compiling.shapes or {}
-    pieces = list(pieces_of(flat, fusion, shapes))
+    flat = prepared.flat
+    pieces = list(pieces_of(flat, fusion))
     with loadable(flat) as content:
         ends = [end for piece in pieces for end in (piece.root, piece.sink)]
         trial = _Trial(compiled_with, reference(flat, content, request.running, exposed=ends), written)
-        return trial.proof(flat, fusion, pieces, shapes)
+        return trial.proof(flat, fusion, pieces)
 
 
 @dataclass
@@ -137,7 +130,7 @@ class _Trial:
     known: Reference
     written: Written
 
-    def proof(self, flat: onnx.ModelProto, fusion: Fusion, pieces: Sequence[Piece], shapes: Shapes) -> Proof:
+    def proof(self, flat: onnx.ModelProto, fusion: Fusion, pieces: Sequence[Piece]) -> Proof:
         """What is kept of a fusion: every region passes, and all of them together."""
         refused: dict[str, Refusal] = {}
         failed: list[RegionParity] = []
@@ -155,7 +148,7 @@ class _Trial:
                 refused |= {region.sink: Refusal("check-failed", region.name, why) for region in guilty}
             failed += wrong
             fusion = self.compiled(refused)
-            pieces = list(pieces_of(flat, fusion, shapes))
+            pieces = list(pieces_of(flat, fusion))
 
     def _parity(self, fusion: Fusion, proven: Mapping[str, float] | None = None) -> Parity | None:
         """How the outputs compare; None where nothing is folded."""
@@ -204,28 +197,28 @@ def _refusal(parity: RegionParity) -> Refusal:
     return Refusal("check-failed", parity.name, f"the folded region was checked on {parity.feed}, and {why}")
 
 
-def pieces_of(model: onnx.ModelProto, fusion: Fusion, shapes: Shapes) -> Iterator[Piece]:
-    """The regions of the main graph as models of their own."""
-    if not fusion.regions:
-        return
-    view = view_model(model, input_shapes(model, shapes))
+def pieces_of(model: onnx.ModelProto, fusion: Fusion) -> Iterator[Piece]:
+    """The regions of the main graph as models of their own.
+
+    Args:
+        model: the original, which holds its initializers itself.
+        fusion: of that model.
+    """
     cutter, original = Cutter(fusion.model), Cutter(model)
-    known = walk(view).candidates
-    own = {name for node in view.nodes for name in node.outputs} | {value.name for value in model.graph.input}
+    own = original.made | {value.name for value in model.graph.input}
     for region in fusion.regions:
         root = _nearest(cutter, region.root, own) if region.sink in own and cutter.makes(region.sink) else None
         if root is None:
             continue
-        candidate = _candidate(known.get(region.sink, {}), region)
-        ends = [_value(name, view.elem_type(region.sink)) for name in (root, region.sink)]
+        origin = fusion.origins[region.sink]
+        ends = [_value(name, origin.elem_type) for name in (root, region.sink)]
         whole = cutter.cut(ends[:1], ends[1:])
         majorant = None
-        if candidate is not None:
-            with suppress(LiftError), contained("bounding a region"):  # without a bound, the tolerance judges
-                majorant = _majorant(model, region, *candidate)
-        roundings = _roundings(view, region, candidate)
+        if root == region.root:  # without a bound, the tolerance judges
+            with suppress(LiftError), contained("bounding a region"):
+                majorant = _majorant(model, region, origin)
         before = partial(original.cut, ends[:1], ends[1:])
-        yield Piece(region.name, root, region.sink, whole, majorant, roundings, before)
+        yield Piece(region.name, root, region.sink, whole, majorant, origin.roundings, before)
 
 
 def _nearest(fused: Cutter, root: str, own: Container[str]) -> str | None:
@@ -242,56 +235,29 @@ def _nearest(fused: Cutter, root: str, own: Container[str]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _candidate(candidates: Mapping[Frame, Candidate], region: Region) -> tuple[Frame, Candidate] | None:
-    """How the walk over the original reads the region, if it does in one go."""
-    for frame, candidate in candidates.items():
-        if frame.root == region.root and candidate.value.conv.geometry.kernel_shape == region.kernel_shape:
-            return frame, candidate
-    return None
-
-
 def _value(name: str, elem_type: int) -> onnx.ValueInfoProto:
     """A tensor of any shape."""
     return onnx.helper.make_tensor_value_info(name, elem_type or onnx.TensorProto.FLOAT, None)
 
 
-def _majorant(model: onnx.ModelProto, region: Region, frame: Frame, candidate: Candidate) -> onnx.ModelProto | None:
+def _majorant(model: onnx.ModelProto, region: Region, origin: Origin) -> onnx.ModelProto | None:
     """The region's majorant in float32, in the form that the region has; None where it needs more than the root."""
-    value = candidate.value
+    value, conv = origin.value, origin.conv.majorant
     if value.tail is not None and value.tail.computed_shapes:
         return None
-    form = form_of(frame, value)
-    conv = value.conv.majorant
-    if conv.geometry.group != form.group:
-        conv = conv.regroup(form.group)
     kernel, bias = conv.kernel.astype(np.float32), conv.bias.astype(np.float32)
     field = None
     if value.field is not None:
-        offsets = value.offset_majorant(value.field.size).astype(np.float32)
+        offsets = value.offsets(value.field.size, sizes=True).astype(np.float32)
         bias, field = np.zeros_like(bias), offsets[np.newaxis]
     lead = None if value.lead is None else np.abs(value.lead).astype(np.float32)
     graph = onnx.GraphProto()
     writer = Writer(graph, {region.root, region.sink}, as_nodes=False)
     written = write_form(
-        writer, form, Folded(conv.geometry, kernel, bias, field, lead), root=region.root, sink=region.sink
+        writer, origin.form, Folded(conv.geometry, kernel, bias, field, lead), root=region.root, sink=region.sink
     )
     graph.node.extend(written.nodes)
     graph.name = "majorant"
     graph.input.append(_value(region.root, onnx.TensorProto.FLOAT))
     graph.output.append(_value(region.sink, onnx.TensorProto.FLOAT))
     return model_of(graph, model)
-
-
-def _roundings(view: GraphView, region: Region, candidate: tuple[Frame, Candidate] | None) -> int:
-    """Roundings of the members one after the other, and of the node that stands for them."""
-    members = [] if candidate is None else [view.nodes[index] for index in sorted(candidate[1].members)]
-    folded = prod(region.kernel_shape) * region.c_in // region.group + 3  # products and sums, bias, the cast of both
-    return folded + sum(_accumulated(node) for node in members)
-
-
-def _accumulated(node: NodeView) -> int:
-    """Roundings that an element of a node's result can gather: one a product or sum, a few for the rest."""
-    if LIFTERS[node.op_type].weighs and node.is_constant(1):
-        shape = node.constant_shape(1)
-        return prod(shape) // max(min(shape[:2]), 1) + 2 if len(shape) > 1 else 2
-    return 4

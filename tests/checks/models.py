@@ -3,7 +3,8 @@
 import ml_dtypes
 import numpy as np
 import onnx
-from onnx import numpy_helper, parser
+
+from tests.models import unchecked
 
 HEADER = '<ir_version: 10, opset_import: ["" : 21, "ai.onnx.ml" : 3]>'
 
@@ -16,28 +17,11 @@ RELU_WEIGHTS = {"kernel": (6, 4, 3, 3), "bias": (6,)}
 
 def model(text: str, weights: dict[str, tuple[int, ...] | np.ndarray] | None = None, dtype=np.float32):
     """Model of a graph in parser text, with initializers: arrays, or shapes to fill with seeded signed values."""
-    made = parser.parse_model(HEADER + text)
-    rng = np.random.default_rng(7)
-    for name, value in (weights or {}).items():
-        array = value if isinstance(value, np.ndarray) else rng.standard_normal(value).astype(dtype)
-        made.graph.initializer.append(numpy_helper.from_array(array, name))
-    return made
+    return unchecked(HEADER + text, dtype=dtype, seed=7, **(weights or {}))
 
 
 def relu_block() -> onnx.ModelProto:
     return model(RELU_BLOCK, RELU_WEIGHTS)
-
-
-def perturbed(original: onnx.ModelProto, name: str, by: float) -> onnx.ModelProto:
-    """The model with one element of an initializer moved by a fraction of the initializer's largest magnitude."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(original)
-    (tensor,) = (tensor for tensor in changed.graph.initializer if tensor.name == name)
-    array = numpy_helper.to_array(tensor).copy()
-    largest = np.abs(array).astype(np.float64).max()
-    array.flat[3] += np.asarray(by * largest).astype(array.dtype)
-    tensor.CopyFrom(numpy_helper.from_array(array, name))
-    return changed
 
 
 def without(original: onnx.ModelProto, op_type: str) -> onnx.ModelProto:

@@ -9,7 +9,8 @@ from repvgg_onnx.checks.bisection import bisect
 from repvgg_onnx.checks.exposure import expose, in_batches, private_copy
 from repvgg_onnx.checks.inputs import Feed
 from repvgg_onnx.errors import CheckError, ModelError
-from tests.checks.models import HEADER, model, perturbed, relu_block
+from tests.checks.models import HEADER, model, relu_block
+from tests.models import perturbed
 
 CHAIN = """chain (float[N,4,5,7] x) => (float[N,6,5,7] y, float[N,2,5,7] z) {
     a = Conv<pads = [1,1,1,1]>(x, first)
@@ -50,7 +51,7 @@ def test_equal_models_have_equal_tensors_in_the_first_models_order():
 
 
 def test_the_first_tensor_that_differs_is_an_origin_and_what_follows_is_not():
-    found = bisect(chain(), perturbed(chain(), "second", 1e-2), seeds=(0,))
+    found = bisect(chain(), perturbed(chain(), 1e-2, name="second"), seeds=(0,))
     (origin,) = found.origins
     assert (origin.name, origin.op_type, origin.node, origin.members) == ("c", "Conv", "c", ("c",))
     assert origin.error > 1e-4
@@ -62,12 +63,12 @@ def test_the_first_tensor_that_differs_is_an_origin_and_what_follows_is_not():
 
 
 def test_errors_that_arise_in_several_places_are_all_found():
-    wrong = perturbed(perturbed(chain(), "second", 1e-2), "third", 1e-2)
+    wrong = perturbed(perturbed(chain(), 1e-2, name="second"), 1e-2, name="third")
     assert [tensor.name for tensor in bisect(chain(), wrong, seeds=(0,)).origins] == ["c", "d"]
 
 
 def test_tensors_of_one_model_only_are_passed_over_and_their_nodes_named():
-    wrong = renamed(perturbed(chain(), "first", 1e-2), a="p", b="q")
+    wrong = renamed(perturbed(chain(), 1e-2, name="first"), a="p", b="q")
     found = bisect(chain(), wrong, seeds=(0,))
     assert [tensor.name for tensor in found.tensors] == ["c", "y", "d", "z"]
     assert [(tensor.name, tensor.members) for tensor in found.origins] == [
@@ -79,12 +80,12 @@ def test_tensors_of_one_model_only_are_passed_over_and_their_nodes_named():
 def test_names_of_nodes_are_given_where_they_have_any():
     named = chain()
     named.graph.node[2].name = "/stage/Conv"
-    (origin,) = bisect(named, perturbed(chain(), "second", 1e-2), seeds=(0,)).origins
+    (origin,) = bisect(named, perturbed(chain(), 1e-2, name="second"), seeds=(0,)).origins
     assert origin.node == "/stage/Conv"
 
 
 def test_the_tolerance_decides_what_differs():
-    wrong = perturbed(chain(), "second", 1e-3)
+    wrong = perturbed(chain(), 1e-3, name="second")
     found = bisect(chain(), wrong, seeds=(0,), tolerance=0.5)
     assert found.origins == ()
     assert found.worst[0].error > 1e-5
@@ -163,7 +164,7 @@ def test_inputs_shapes_and_ranges_are_used():
 
 
 def test_the_models_are_not_changed(tmp_path):
-    first, second = chain(), perturbed(chain(), "second", 1e-2)
+    first, second = chain(), perturbed(chain(), 1e-2, name="second")
     before = first.SerializeToString(), second.SerializeToString()
     path = tmp_path / "chain.onnx"
     onnx.save(first, path)
@@ -176,7 +177,7 @@ def test_the_models_are_not_changed(tmp_path):
 def test_external_data_is_found_beside_the_model(tmp_path):
     path = tmp_path / "chain.onnx"
     onnx.save(chain(), path, save_as_external_data=True, location="chain.bin", size_threshold=0)
-    (origin,) = bisect(path, perturbed(chain(), "second", 1e-2), seeds=(0,)).origins
+    (origin,) = bisect(path, perturbed(chain(), 1e-2, name="second"), seeds=(0,)).origins
     assert origin.name == "c"
     (tmp_path / "chain.bin").unlink()
     with pytest.raises(ModelError):
@@ -212,7 +213,7 @@ def test_a_tensor_of_unknown_size_is_taken_for_a_large_one(monkeypatch):
 
 
 def test_batches_do_not_change_what_is_found(monkeypatch):
-    wrong = perturbed(chain(), "second", 1e-2)
+    wrong = perturbed(chain(), 1e-2, name="second")
     whole = bisect(chain(), wrong, seeds=(0, 1))
     monkeypatch.setattr(exposure, "BYTES_AT_ONCE", 1)
     assert bisect(chain(), wrong, seeds=(0, 1)) == whole

@@ -8,7 +8,8 @@ from onnx import numpy_helper
 from repvgg_onnx.checks.agreement import Accuracy, Agreement
 from repvgg_onnx.checks.parity import verify
 from repvgg_onnx.errors import CheckError
-from tests.checks.models import model, perturbed, relu_block
+from tests.checks.models import model, relu_block
+from tests.models import perturbed
 
 CLASSES = "g (float[N,4] x) => (float[N,6] y, float[N] z) { y = MatMul(x, kernel) z = ReduceSum<keepdims = 0>(y, one) }"
 CLASS_WEIGHTS = {"kernel": (4, 6), "one": np.array([1])}
@@ -45,7 +46,7 @@ def test_agreement_and_accuracy_are_counted_on_the_users_rows_once():
 def test_a_model_that_chooses_other_classes_is_seen_to():
     x = rows(40)
     arguments = {"inputs": {"x": x}, "labels": right_classes(x), "seeds": (0,)}
-    (agreement,) = verify(classifier(), perturbed(classifier(), "kernel", 2.0), **arguments).agreements
+    (agreement,) = verify(classifier(), perturbed(classifier(), 2.0, name="kernel"), **arguments).agreements
     assert agreement.before.top1 == 40
     assert agreement.after.top1 == agreement.same < 40
 

@@ -9,8 +9,9 @@ from repvgg_onnx.checks import options as options_module
 from repvgg_onnx.checks.parity import verify
 from repvgg_onnx.checks.session import open_session
 from repvgg_onnx.errors import CheckError, ModelError
-from tests.checks.models import model, perturbed, relu_block, without
+from tests.checks.models import model, relu_block, without
 from tests.checks.noisy import only
+from tests.models import perturbed
 
 # Models
 
@@ -29,7 +30,7 @@ def test_a_model_equals_itself_exactly_and_the_report_says_how_it_was_compared()
 
 @pytest.mark.parametrize("name", ["kernel", "bias"])
 def test_a_weight_perturbed_by_a_thousandth_fails(name):
-    parity = verify(relu_block(), perturbed(relu_block(), name, 1e-3), seeds=(0,))
+    parity = verify(relu_block(), perturbed(relu_block(), 1e-3, name=name), seeds=(0,))
     assert not parity.passed
     assert 1e-5 < parity.error < 1e-2
 
@@ -65,7 +66,7 @@ def test_a_bias_that_leaks_into_the_padding_fails():
 
 
 def test_the_tolerance_asked_for_is_used():
-    changed = perturbed(relu_block(), "kernel", 1e-3)
+    changed = perturbed(relu_block(), 1e-3, name="kernel")
     parity = verify(relu_block(), changed, seeds=(0,), tolerance=0.5)
     assert parity.passed
     assert parity.tolerance_reason == "0.5: as asked"
@@ -80,7 +81,7 @@ def test_every_output_is_judged_by_itself():
         z = Conv(x, other)
     }"""
     first = model(text, {"kernel": (6, 4, 3, 3), "other": (2, 4, 1, 1)})
-    parity = verify(first, perturbed(first, "other", 1e-3), seeds=(0,))
+    parity = verify(first, perturbed(first, 1e-3, name="other"), seeds=(0,))
     assert [(output.name, output.passed) for output in parity.outputs] == [("y", True), ("z", False)]
     assert parity.error == parity.outputs[1].error > 0
     assert not parity.passed
@@ -266,7 +267,7 @@ def test_integers_index_an_embedding():
     text = "g (int64[N,T] i) => (float[N,T,6] y) { y = Gather(table, i) }"
     first = model(text, {"table": (10, 6)})
     assert verify(first, first, shapes={"i": (2, 5)}).passed
-    assert not verify(first, perturbed(first, "table", 1e-3), seeds=(0,)).passed
+    assert not verify(first, perturbed(first, 1e-3, name="table"), seeds=(0,)).passed
     with pytest.raises(CheckError, match="cannot run the model"):
         verify(model(text, {"table": (3, 6)}), first)
 
@@ -299,7 +300,7 @@ def test_half_precision_gets_its_own_tolerance():
     assert parity.passed
     assert only(parity).dtype == "float16"
     assert only(parity).tolerance == 1e-2
-    assert not verify(first, perturbed(first, "kernel", 0.1)).passed
+    assert not verify(first, perturbed(first, 0.1, name="kernel")).passed
 
 
 def test_half_precision_inside_a_float32_interface_gets_the_same():

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from repvgg_onnx.cli import candidates, cli
 from repvgg_onnx.compiler.fuse import compiled
 from repvgg_onnx.workflows.prove import Proof
-from tests.cli.models import BLOCK, PLAIN, filled, perturbed
+from tests.cli.models import BLOCK, PLAIN, filled
+from tests.models import perturbed
 from tests.workflows.test_autotune import races
 
 __all__ = ["races"]

@@ -1,8 +1,11 @@
 """Small models on disk, for tests of the command line."""
 
+import re
+
 import numpy as np
 import onnx
-from onnx import numpy_helper
+
+from tests.models import unchecked
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
 
@@ -37,13 +40,11 @@ SHAPES = {
 def filled(text, seed=0):
     """The model that the text describes, with random weights; variances are positive."""
     rng = np.random.default_rng(seed)
-    model = onnx.parser.parse_model(text)
-    used = {name for node in model.graph.node for name in node.input}
-    for name, shape in SHAPES.items():
-        if name in used:
-            values = rng.normal(size=shape) if name != "var" else rng.uniform(0.5, 1.5, size=shape)
-            model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), name))
-    return model
+    used = {name: shape for name, shape in SHAPES.items() if re.search(rf"\b{name}\b", text)}
+    drawn = {
+        name: rng.uniform(0.5, 1.5, shape) if name == "var" else rng.normal(size=shape) for name, shape in used.items()
+    }
+    return unchecked(text, **{name: values.astype(np.float32) for name, values in drawn.items()})
 
 
 def two_and_one(folder):
@@ -51,14 +52,3 @@ def two_and_one(folder):
     folder.mkdir()
     for number, (name, text) in enumerate((("a.onnx", BLOCK), ("b.onnx", BLOCK), ("c.onnx", PLAIN))):
         onnx.save(filled(text, number), folder / name)
-
-
-def perturbed(model, by=1e-3):
-    """A copy whose first kernel is off by a small part of its largest weight."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    tensor = next(tensor for tensor in changed.graph.initializer if len(tensor.dims) == 4)
-    kernel = numpy_helper.to_array(tensor).copy()
-    kernel.flat[0] += by * np.abs(kernel).max()
-    tensor.CopyFrom(numpy_helper.from_array(kernel, tensor.name))
-    return changed

@@ -10,7 +10,8 @@ import pytest
 from repvgg_onnx.checks.latency import Race
 from repvgg_onnx.checks.options import CheckOptions
 from repvgg_onnx.cli import bench
-from tests.cli.models import BLOCK, filled, perturbed
+from tests.cli.models import BLOCK, filled
+from tests.models import perturbed
 
 QUICK = ("--seconds", "0.02")
 

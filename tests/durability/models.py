@@ -1,8 +1,8 @@
 """Models of some size to write."""
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
+
+from tests.models import unchecked
 
 TEXT = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[1, 48, 5, 7] x) => (float[1, 48, 5, 7] y) {
@@ -16,8 +16,5 @@ LITTLE = 10_000  # bytes; the fused model is larger, so that it gets a side file
 def training_model(seed=0):
     """Two branches to fold, 93 kB."""
     rng = np.random.default_rng(seed)
-    model = onnx.parser.parse_model(TEXT)
-    for name, size in (("kernel3", 3), ("kernel1", 1)):
-        kernel = rng.standard_normal((48, 48, size, size), np.float32)
-        model.graph.initializer.append(numpy_helper.from_array(kernel, name))
-    return model
+    kernels = {f"kernel{size}": rng.standard_normal((48, 48, size, size), np.float32) for size in (3, 1)}
+    return unchecked(TEXT, **kernels)

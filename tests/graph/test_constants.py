@@ -7,7 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from repvgg_onnx import fuse
 from repvgg_onnx.graph.constants import Constants
-from repvgg_onnx.graph.normalize import infer_skeleton, tensor_types
+from repvgg_onnx.graph.normalize import tensor_types
+from repvgg_onnx.graph.skeleton import infer_skeleton
 from tests.models import assert_fuses, assert_refuses, assert_same_outputs, build, feeds, ops
 from tests.oracle import run
 
@@ -25,7 +26,7 @@ def constant_of(model: onnx.ModelProto, name: str) -> np.ndarray | None:
 
 
 def constants_in(model: onnx.ModelProto) -> Constants:
-    return Constants(model.graph, model.opset_import, tensor_types(infer_skeleton(model).graph))
+    return Constants(model.graph, model.opset_import, tensor_types(infer_skeleton(model, {}).graph))
 
 
 def constant_node(model: onnx.ModelProto, **attribute) -> onnx.ModelProto:

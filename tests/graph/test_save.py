@@ -16,7 +16,7 @@ from repvgg_onnx import ModelError, fuse, load_model, save_model
 from repvgg_onnx.graph import save as save_module
 from repvgg_onnx.graph.save import write_bytes
 from repvgg_onnx.graph.storage import sides
-from repvgg_onnx.graph.storage.stream import key
+from repvgg_onnx.graph.storage.encoding import key
 from tests.folders import contents, full, names
 from tests.models import build, repvgg_block, weights_of
 

@@ -11,8 +11,9 @@ from onnx import TensorProto, numpy_helper
 from repvgg_onnx import ModelError, fuse, load_model
 from repvgg_onnx.graph.load import open_model
 from repvgg_onnx.graph.storage import wire
+from repvgg_onnx.graph.storage.encoding import key, varint
 from repvgg_onnx.graph.storage.files import TensorFiles
-from repvgg_onnx.graph.storage.stream import key, refer, varint
+from repvgg_onnx.graph.storage.stream import refer
 from repvgg_onnx.graph.storage.tensors import is_external
 from repvgg_onnx.graph.storage.wire import THIS_FILE, take_out_data
 from tests.models import build, repvgg_block

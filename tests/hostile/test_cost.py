@@ -8,8 +8,8 @@ from onnx import TensorProto
 from repvgg_onnx import ModelError, fuse, load_model
 from repvgg_onnx.graph import evaluate, limits
 from repvgg_onnx.graph.storage import fields
+from repvgg_onnx.graph.storage.encoding import key
 from repvgg_onnx.graph.storage.fields import check_fields
-from repvgg_onnx.graph.storage.stream import key
 from tests.hostile.models import scaled
 from tests.models import assert_same_outputs, build
 

@@ -149,7 +149,7 @@ def test_the_region_with_a_fault_is_rolled_back_and_all_others_are_kept(cases, n
 )
 def test_a_piece_with_a_fault_is_seen_on_its_own(cases, known, name, fault):
     case = cases(name)
-    pieces = list(pieces_of(case.original, case.fusion, {}))
+    pieces = list(pieces_of(case.original, case.fusion))
     region = case.region(fault)
     spoiled = [
         replace(piece, model=case.mutated(fault, piece.model)) if piece.sink == region.sink else piece

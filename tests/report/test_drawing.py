@@ -1,8 +1,8 @@
 import pytest
 
 from repvgg_onnx import fuse
+from repvgg_onnx.census.topology import Operation, topology
 from repvgg_onnx.report.html.drawing import LARGEST, Box, Fork, after_picture, before_picture
-from repvgg_onnx.report.topology import Operation, topology
 from tests.cli.models import BLOCK, filled
 from tests.report.values import region
 

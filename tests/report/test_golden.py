@@ -17,9 +17,9 @@ import pytest
 from repvgg_onnx.cli import doctor
 from repvgg_onnx.report.schema import schema
 from repvgg_onnx.workflows import autotune
-from tests.cli.models import BLOCK, HEADER, filled, perturbed
+from tests.cli.models import BLOCK, HEADER, filled
 from tests.cli.test_doctor import broken, diagnosis
-from tests.models import build
+from tests.models import build, perturbed
 from tests.workflows.test_autotune import FASTER, SLOWER, Races, twice
 
 RULES = jsonschema.Draft202012Validator(schema())

@@ -19,7 +19,8 @@ import onnx
 import pytest
 
 from repvgg_onnx import fuse, save_model
-from tests.cli.models import BLOCK, filled, perturbed
+from tests.cli.models import BLOCK, filled
+from tests.models import perturbed
 from tests.processes import interruptible
 from tests.programs import loaded
 

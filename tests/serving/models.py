@@ -2,25 +2,24 @@
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
+
+from tests.models import unchecked
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>'
 
 
 def parsed(graph, header=HEADER):
     """The model that the parser text stands for."""
-    return onnx.parser.parse_model(header + graph)
+    return unchecked(header + graph)
 
 
 def conv(batch="N", width="7", kind="float"):
     """A 5x5 convolution from 4 to 6 channels of images 5 high."""
     shapes = f"({kind}[{batch}, 4, 5, {width}] image) => ({kind}[{batch}, 6, 5, {width}] out)"
-    model = parsed(f"net {shapes} {{ out = Conv <kernel_shape = [5, 5], pads = [2, 2, 2, 2]> (image, kernel) }}")
+    text = f"{HEADER} net {shapes} {{ out = Conv <kernel_shape = [5, 5], pads = [2, 2, 2, 2]> (image, kernel) }}"
     dtype = {"float": np.float32, "float16": np.float16, "double": np.float64}[kind]
-    kernel = np.random.default_rng(0).normal(size=(6, 4, 5, 5)).astype(dtype)
-    model.graph.initializer.append(numpy_helper.from_array(kernel, "kernel"))
-    return model
+    return unchecked(text, dtype=dtype, kernel=(6, 4, 5, 5))
 
 
 def saved_with_side_file(path):

@@ -13,8 +13,8 @@ import repvgg_onnx.workflows.fleet as fleet
 from repvgg_onnx import CheckError, fuse_many
 from repvgg_onnx.checks.parity import verify
 from repvgg_onnx.workflows.fleet import fuse_into, run_all
-from tests.cli.models import BLOCK, PLAIN, filled, perturbed, two_and_one
-from tests.models import repvgg_block
+from tests.cli.models import BLOCK, PLAIN, filled, two_and_one
+from tests.models import perturbed, repvgg_block
 
 
 @pytest.fixture

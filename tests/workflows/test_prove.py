@@ -1,6 +1,7 @@
 """Every region is checked on what arrives there, and one that fails is left as it was."""
 
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper, numpy_helper
 import repvgg_onnx.compiler.fuse as compiler_fuse
 import repvgg_onnx.workflows.prove as proof_module
 from repvgg_onnx import Refusal, fuse
+from repvgg_onnx.workflows.fleet import fuse_many
 from repvgg_onnx.workflows.prove import prove
 from tests.models import assert_same_outputs, batch_norm, branch_to_fold, build, ops
 
@@ -199,8 +201,8 @@ def test_a_model_that_cannot_be_loaded_when_written_costs_its_region_only():
 
 
 def test_a_region_that_cannot_be_loaded_costs_itself_only(monkeypatch):
-    def spoil_one(model, fusion, shapes):
-        for piece in pieces_of(model, fusion, shapes):
+    def spoil_one(model, fusion):
+        for piece in pieces_of(model, fusion):
             broken = onnx.ModelProto.FromString(piece.model.SerializeToString())
             broken.graph.node[0].op_type = "NoSuchOperator"
             yield replace(piece, model=broken) if piece.sink == "s1" else piece
@@ -267,3 +269,74 @@ def test_a_fault_in_such_a_region_is_seen(monkeypatch):
     proof = prove(narrow())
     assert "y" in {region.sink for region in proof.failed}
     assert_same_outputs(narrow(), proof.fusion.model)
+
+
+# What fuse() keeps for the proof
+
+
+def twice_folded() -> onnx.ModelProto:
+    """Two convolutions that all but cancel, whose difference is put out and then scaled: folded in two rounds."""
+    text = """net (float[1,1,9,11] x) => (float[1,4,9,11] t, float[1,4,9,11] y) {
+        a = Conv(x, v)  b = Conv(x, w)  t = Sub(a, b)  c = Mul(t, s)  y = Add(c, o)
+    }"""
+    weights = np.random.default_rng(0).normal(size=(4, 1, 1, 1)).astype(np.float32)
+    return build(text, v=weights, w=weights * np.float32(1.001), s=(4, 1, 1), o=(4, 1, 1))
+
+
+def test_a_region_of_a_second_round_has_the_bound_of_what_its_weights_were_rounded_from(monkeypatch):
+    (known,) = prove(twice_folded()).regions
+    assert known.sink == "y"
+    assert fuse(twice_folded()).origins["y"].roundings == 41
+    monkeypatch.setattr(compiler_fuse, "note_origin", lambda node, conv: None)
+    (bare,) = prove(twice_folded()).regions
+    assert known.bound > 10 * bare.bound
+    assert known.used < 0.5
+
+
+def test_proving_looks_at_the_graph_no_more_often_than_folding_does(monkeypatch):
+    seen, view_model = [], compiler_fuse.view_model
+    monkeypatch.setattr(
+        compiler_fuse, "view_model", lambda model, *args, **kw: seen.append(model) or view_model(model, *args, **kw)
+    )
+    assert not hasattr(proof_module, "view_model")
+    fuse(blocks())
+    once = len(seen)
+    assert len(prove(blocks()).regions) == 2
+    assert len(seen) == 2 * once
+
+
+def test_weights_that_nodes_compute_can_be_read_when_the_graph_has_been_edited():
+    """The majorant of a kernel that is transposed at run time, asked for when its nodes are gone."""
+    text = """net (float[2,4] x) => (float[2,6] y) {
+        u = Transpose(w)  r = Relu(x)  a = MatMul(r, u)  b = Add(a, c)  d = MatMul(r, v)  y = Sub(b, d)
+    }"""
+    proof = prove(build(text, w=(6, 4), v=(4, 6), c=(6,)))
+    assert ops(proof.fusion.model) == ["Relu", "Gemm"]
+    (region,) = proof.regions
+    assert 0 < region.bound < 1e-4
+
+
+def test_what_a_region_was_folded_from_stays_in_the_process():
+    fusion = fuse(blocks())
+    assert fusion.origins.keys() == {"e", "y"}
+    again = pickle.loads(pickle.dumps(fusion))
+    assert again.origins == {}
+    assert again == fusion
+    assert "origins" not in repr(fusion)
+    assert len(pickle.dumps(replace(fusion, model=onnx.ModelProto()))) < 10_000
+
+
+def test_weights_in_a_file_are_not_kept(tmp_path):
+    onnx.save(blocks(), tmp_path / "m.onnx")
+    fusion = fuse(tmp_path / "m.onnx")
+    assert len(fusion.regions) == 2
+    assert fusion.origins == {}
+
+
+def test_what_became_of_one_file_of_many_is_small(tmp_path):
+    """Whatever the size of its model: it goes from process to process."""
+    text = "net (float[1,64,5,7] x) => (float[1,64,5,7] y) { a = Conv<pads=[1,1,1,1]>(x, w)  y = Mul(a, s) }"
+    onnx.save(build(text, w=(64, 64, 3, 3), s=(64, 1, 1)), tmp_path / "m.onnx")
+    (made,) = fuse_many([tmp_path / "m.onnx"], tmp_path / "out")
+    assert len(made.regions) == 1
+    assert len(pickle.dumps(made)) < 10_000

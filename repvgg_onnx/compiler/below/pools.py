@@ -53,7 +53,7 @@ def _swapped(sight: Sight, node: NodeView, frame: Frame, candidate: Candidate) -
         return None
     part, made = Part.of(value), sight.elements(sink, after, place.c_in)
     turned, same = identity(sink, len(sight.sizes(sink)), after, part.c_in)
-    linear: Value = same.through(part.conv(same.conv.geometry.rank), turned.sizes, part.words)
+    linear: Value = same.through(part.conv(same.conv.geometry.rank), turned.sizes)
     outputs, bytes_ = math.prod(sight.sizes(sink)), width(sight.graph, sink)
     own = cost_of_form(form_of(turned, linear), linear, made, outputs, bytes_)
     own += sight.cost_of_step(step, part.c_in)

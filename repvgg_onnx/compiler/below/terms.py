@@ -55,7 +55,7 @@ class Part:
     def conv(self, rank: int) -> AffineConv:
         """The map on this many spatial axes."""
         geometry = Geometry.pointwise(self.c_out, self.c_in, self.group, rank)
-        return AffineConv.deferred(geometry, lambda: self.matrix().reshape(geometry.kernel_dims))
+        return AffineConv.deferred(geometry, lambda: self.matrix().reshape(geometry.kernel_dims), word=self.words)
 
     def of_channels(self, start: int, stop: int) -> "Part":
         """What it makes of some of the channels that it reads: of a diagonal map those, of a dense one all."""

@@ -100,7 +100,7 @@ class Sight:
         """
         sizes = self.sizes(sources[0])
         frame, value = identity(sources[0], len(sizes), axis, part.c_in)
-        value = value.through(part.conv(value.conv.geometry.rank), frame.sizes, part.words)
+        value = value.through(part.conv(value.conv.geometry.rank), frame.sizes)
         inputs = sum(math.prod(self.sizes(source)) for source in sources)
         outputs = self.elements(sources[0], axis, part.c_out)
         bytes_ = width(self.graph, sources[0])
@@ -166,7 +166,7 @@ class _Search:
             if not candidate.weighs or not _is_plain(value) or value.axes[axis] != 1 or candidate.computes:
                 continue
             try:
-                linear = value.through(part.conv(value.conv.geometry.rank), frame.sizes, part.words)
+                linear = value.through(part.conv(value.conv.geometry.rank), frame.sizes)
             except (LiftError, GeometryError):
                 continue
             inputs = math.prod(self.sight.sizes(frame.root))

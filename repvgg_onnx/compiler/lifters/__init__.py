@@ -18,10 +18,10 @@ from repvgg_onnx.compiler.lifters import (
     quantized,
     shapes,
 )
-from repvgg_onnx.compiler.lifters.registry import LIFTERS, Lifter, Operands
+from repvgg_onnx.compiler.lifters.registry import LIFTERS, Lifter, Operands, is_kernel_operator, is_renaming
 
-WORTH_INLINING = frozenset({"AveragePool", "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "MatMul"})
-"""Operators that make a model-local function worth looking into."""
+WORTH_INLINING = frozenset(name for name, entry in LIFTERS.items() if entry.weighs or entry.channels_second)
+"""Operators that make a model-local function worth looking into: kernels, and what is written for channels alone."""
 
 __all__ = [
     "LIFTERS",
@@ -33,6 +33,8 @@ __all__ = [
     "convolution",
     "dense",
     "elementwise",
+    "is_kernel_operator",
+    "is_renaming",
     "layout",
     "normalization",
     "pooling",

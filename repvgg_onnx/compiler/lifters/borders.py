@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from repvgg_onnx.affine.field import Field, reached, require_small, uniform
+from repvgg_onnx.affine.field import Stored, field_of, reached, require_small, uniform
 from repvgg_onnx.affine.kernels import Array
 from repvgg_onnx.compiler.lifters.registry import Operands, lifter, the_value
 from repvgg_onnx.compiler.value import Frame, Value
@@ -78,4 +78,4 @@ def _with_offsets(value: Value, offsets: Array, seen: NDArray[np.bool_]) -> Valu
     tolerance = ROUNDINGS * np.finfo(np.float32).eps * np.abs(offsets).max(initial=0.0)
     if np.abs(offsets - uniform(bias, size)).max(initial=0.0) <= tolerance:
         return replace(value, conv=linear.shift(bias), field=None)
-    return replace(value, conv=linear, field=Field(size, lambda: offsets, lambda: np.abs(offsets)))
+    return replace(value, conv=linear, field=field_of(size, Stored(offsets)))

@@ -7,7 +7,7 @@ import numpy as np
 from repvgg_onnx.affine.conv import AffineConv
 from repvgg_onnx.affine.geometry import Geometry
 from repvgg_onnx.affine.kernels import Array
-from repvgg_onnx.compiler.lifters.registry import Operands, fact_of_node, lifter, the_value
+from repvgg_onnx.compiler.lifters.registry import Operands, fact_of_node, lifter, origin_of, the_value
 from repvgg_onnx.compiler.value import Frame, Value
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.view import NodeView
@@ -15,13 +15,12 @@ from repvgg_onnx.graph.view import NodeView
 CONV_ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
-@lifter("Conv", values=[0], weighs=True, attributes=CONV_ATTRIBUTES)
+@lifter("Conv", values=[0], weighs=True, attributes=CONV_ATTRIBUTES, channels_second=True)
 def lift_conv(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with the kernel. Source: ONNX operator specification, Conv."""
     value = the_value(operands)
     value.require_channels_first("Conv")
-    conv = conv_of(node)
-    return value.through(conv, frame.sizes, f"{kernel_words(conv.geometry)} Conv")
+    return value.through(conv_of(node), frame.sizes)
 
 
 @fact_of_node
@@ -43,16 +42,27 @@ def conv_of(node: NodeView) -> AffineConv:
     bias = node.constant(2) if node.has_input(2) else np.zeros(geometry.c_out)
     if bias.shape != (geometry.c_out,):
         raise LiftError("bad-attribute", f"Conv has a bias of shape {list(bias.shape)}")
-    return AffineConv.read_by_rows(geometry, lambda rows: node.constant_rows(1, rows), lambda: bias)
+    return AffineConv.read_by_rows(
+        geometry,
+        lambda rows: node.constant_rows(1, rows),
+        lambda: bias,
+        origin=origin_of(node),
+        word=f"{kernel_words(geometry)} Conv",
+    )
 
 
-@lifter("ConvTranspose", values=[0], weighs=True, attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"))
+@lifter(
+    "ConvTranspose",
+    values=[0],
+    weighs=True,
+    attributes=(*CONV_ATTRIBUTES, "output_padding", "output_shape"),
+    channels_second=True,
+)
 def lift_conv_transpose(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with a transposed kernel. Source: ONNX operator specification, ConvTranspose."""
     value = the_value(operands)
     value.require_channels_first("ConvTranspose")
-    conv = _conv_transpose_of(node)
-    return value.through(conv, frame.sizes, f"{kernel_words(conv.geometry)} ConvTranspose")
+    return value.through(_conv_transpose_of(node), frame.sizes)
 
 
 def _conv_transpose_of(node: NodeView) -> AffineConv:
@@ -72,7 +82,13 @@ def _conv_transpose_of(node: NodeView) -> AffineConv:
         output_shape=shape,
     )
     bias = node.constant(2) if node.has_input(2) else np.zeros(c_out)
-    return AffineConv.deferred(geometry, lambda: swap_channels(node.constant(1), place.group), lambda: bias)
+    return AffineConv.deferred(
+        geometry,
+        lambda: swap_channels(node.constant(1), place.group),
+        lambda: bias,
+        origin=origin_of(node),
+        word=f"{kernel_words(geometry)} ConvTranspose",
+    )
 
 
 def swap_channels(kernel: Array, group: int) -> Array:

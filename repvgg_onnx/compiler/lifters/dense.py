@@ -5,7 +5,7 @@ import numpy as np
 from repvgg_onnx.affine.conv import AffineConv
 from repvgg_onnx.affine.geometry import Geometry
 from repvgg_onnx.affine.kernels import Array
-from repvgg_onnx.compiler.lifters.registry import Operands, lifter
+from repvgg_onnx.compiler.lifters.registry import Operands, lifter, origin_of
 from repvgg_onnx.compiler.value import Frame, Value, sum_values
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.view import NodeView
@@ -32,8 +32,8 @@ def lift_gemm(node: NodeView, operands: Operands, frame: Frame) -> Value:
     def kernel() -> Array:
         return (alpha * (node.constant(1) if columns else node.constant(1).T)).reshape(geometry.kernel_dims)
 
-    conv = AffineConv.deferred(geometry, kernel)
-    product = value.through(conv, frame.sizes, "Gemm")
+    conv = AffineConv.deferred(geometry, kernel, origin=origin_of(node), word="Gemm")
+    product = value.through(conv, frame.sizes)
     if not node.has_input(2):
         return product
     if rest[0] is not None:
@@ -66,4 +66,5 @@ def _times_matrix(node: NodeView, value: Value, frame: Frame, index: int, *, cha
         matrix = node.constant(index).reshape(dims[-2:])
         return (matrix if index == 0 else matrix.T).reshape(geometry.kernel_dims)
 
-    return value.through(AffineConv.deferred(geometry, kernel), frame.sizes, "MatMul")
+    conv = AffineConv.deferred(geometry, kernel, origin=origin_of(node), word="MatMul")
+    return value.through(conv, frame.sizes)

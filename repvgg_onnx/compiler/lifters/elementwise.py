@@ -57,7 +57,7 @@ def lift_neg(node: NodeView, operands: Operands, frame: Frame) -> Value:
     return value.scale(-1.0)
 
 
-@lifter("Identity", values=[0], reshapes=True)
+@lifter("Identity", values=[0], reshapes=True, renames=True)
 def lift_identity(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Changes nothing."""
     return the_value(operands)

@@ -4,14 +4,14 @@ import numpy as np
 
 from repvgg_onnx.affine.kernels import Array
 from repvgg_onnx.compiler.lifters.registry import Operands, fact_of_node, lifter, the_value
-from repvgg_onnx.compiler.value import IDENTITY, Frame, Value
+from repvgg_onnx.compiler.value import Frame, Value
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.view import NodeView
 
 BN_ATTRIBUTES = ("consumed_inputs", "epsilon", "is_test", "momentum", "spatial", "training_mode")
 
 
-@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True)
+@lifter("BatchNormalization", values=[0], attributes=BN_ATTRIBUTES, reshapes=True, channels_second=True)
 def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Scales and shifts. Source: ONNX operator specification, BatchNormalization versions 7 to 15."""
     value = the_value(operands)
@@ -21,8 +21,7 @@ def lift_batch_normalization(node: NodeView, operands: Operands, frame: Frame) -
     gain, offset, magnitude = gain_and_offset(node)
     if gain.shape != (value.channels,):
         raise LiftError("bad-attribute", f"BatchNormalization has statistics of shape {list(gain.shape)}")
-    normalized = value.scale(gain).shift(offset, magnitude)
-    return normalized.named(["BN"]) if value.terms == IDENTITY else normalized
+    return value.scale(gain).shift(offset, magnitude).named("BN")
 
 
 @fact_of_node

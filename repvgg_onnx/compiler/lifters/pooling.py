@@ -15,7 +15,7 @@ LARGEST_WINDOW = 2**16  # positions; a window costs a file nothing, and as a ker
 POOL_ATTRIBUTES = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides")
 
 
-@lifter("AveragePool", values=[0], attributes=POOL_ATTRIBUTES)
+@lifter("AveragePool", values=[0], attributes=POOL_ATTRIBUTES, channels_second=True)
 def lift_average_pool(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Composes with the box kernel. Source: ONNX operator specification, AveragePool versions 7 to 22."""
     value = the_value(operands)
@@ -30,5 +30,6 @@ def lift_average_pool(node: NodeView, operands: Operands, frame: Frame) -> Value
         raise LiftError("too-large", f"AveragePool has a window of {math.prod(kernel_shape):,} positions")
     channels = value.channels
     geometry = Geometry(channels, channels, channels, kernel_shape, place.strides, place.pads, place.dilations)
-    box = AffineConv.deferred(geometry, lambda: np.full(geometry.kernel_dims, 1.0 / math.prod(kernel_shape)))
-    return value.through(box, frame.sizes, f"{'x'.join(map(str, kernel_shape))} AveragePool")
+    share, word = 1.0 / math.prod(kernel_shape), f"{'x'.join(map(str, kernel_shape))} AveragePool"
+    box = AffineConv.deferred(geometry, lambda: np.full(geometry.kernel_dims, share), word=word)
+    return value.through(box, frame.sizes)

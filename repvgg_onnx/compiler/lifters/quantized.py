@@ -18,7 +18,7 @@ QUANTIZED = (
 )
 
 
-@lifter(*QUANTIZED, values=[0], weighs=True, attributes=None)
+@lifter(*QUANTIZED, values=[0], attributes=None, says=True)
 def refuse_quantized(node: NodeView, operands: Operands, frame: Frame) -> NoReturn:
     """Refuses: what is rounded to integers is not affine."""
     raise LiftError("quantized", f"{node.op_type} rounds to integers, and a fold through it would change the roundings")

@@ -1,8 +1,4 @@
-"""ModelProto to the bytes of one message, written tensor by tensor: there is never a second model in memory.
-
-Source: Protocol Buffers, Encoding: a message is its fields in any order, each a key and a value; what has a length
-(kind 2) is written with it in front.
-"""
+"""ModelProto to the bytes of one message, written tensor by tensor: there is never a second model in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +9,8 @@ import onnx
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
+
+from repvgg_onnx.graph.storage.encoding import key
 
 M = TypeVar("M", bound=Message)
 REFERENCE = ("external_data", "data_location")
@@ -123,25 +121,6 @@ def refer(tensor: onnx.TensorProto, location: str, offset: int, length: int) -> 
     tensor.data_location = onnx.TensorProto.EXTERNAL
     for name, value in (("location", location), ("offset", offset), ("length", length)):
         tensor.external_data.add(key=name, value=str(value))
-
-
-def key(field: int, length: int) -> bytes:
-    """What stands before a field that has a length."""
-    return varint(field << 3 | 2) + varint(length)
-
-
-def varint(number: int) -> bytes:
-    """A number of at least 0, seven bits a byte, the least first.
-
-    Example:
-        >>> varint(300).hex()
-        'ac02'
-    """
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*groups, number))
 
 
 def _is_no_text(field: FieldDescriptor, value: object) -> bool:

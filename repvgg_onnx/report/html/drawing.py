@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import takewhile
 
+from repvgg_onnx.census.topology import Operation, conv_detail
 from repvgg_onnx.compiler.results import Region
 from repvgg_onnx.report.groups import gather
-from repvgg_onnx.report.topology import Operation, conv_detail
 from repvgg_onnx.report.units import printable
 
 LARGEST = 60

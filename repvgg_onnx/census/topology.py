@@ -1,9 +1,11 @@
 """How the nodes of a model hang together: what a drawing of a region needs, read without touching a weight."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
+
+from repvgg_onnx.graph.bodies import Body, all_bodies, attributes_of, label_of, stored_tensors
 
 
 @dataclass(frozen=True)
@@ -25,33 +27,16 @@ class Operation:
 
 def topology(model: onnx.ModelProto) -> dict[str, Operation]:
     """Every node of the graph and of the graphs inside its nodes, by its name, or first output where it has none."""
-    graphs = list(_graphs(model.graph))
-    shapes = {name: shape for graph in graphs for name, shape in _constants(graph)}
-    return {
-        _name(node): _operation(node, shapes) for graph in graphs for node in graph.node if node.op_type != "Constant"
-    }
+    graphs = list(all_bodies(model.graph))
+    shapes = {name: shape for graph in graphs for name, shape in _constants(graph).items()}
+    nodes = (node for graph in graphs for node in graph.node if node.op_type != "Constant")
+    return {label_of(node): _operation(node, shapes) for node in nodes}
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """The graph and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
-
-
-def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of every stored tensor; a constant that is written as numbers has no shape here."""
-    yield from ((tensor.name, tuple(tensor.dims)) for tensor in graph.initializer)
-    for node in graph.node:
-        if node.op_type == "Constant":
-            values = (attribute.t for attribute in node.attribute if attribute.name == "value")
-            yield node.output[0], tuple(next(values, onnx.TensorProto()).dims)
-
-
-def _name(node: onnx.NodeProto) -> str:
-    return node.name or next(iter(node.output), "")
+def _constants(body: Body) -> dict[str, tuple[int, ...]]:
+    """Shape of every stored tensor by name; a constant that is written as numbers has no shape here."""
+    written: dict[str, tuple[int, ...]] = {node.output[0]: () for node in body.node if node.op_type == "Constant"}
+    return written | {name: tuple(tensor.dims) for name, tensor in stored_tensors(body).items()}
 
 
 def _operation(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Operation:
@@ -63,13 +48,13 @@ def _detail(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """The kernel of a convolution in words; nothing for other operators."""
     if node.op_type not in ("Conv", "ConvTranspose"):
         return ""
-    attributes = {attribute.name: attribute for attribute in node.attribute}
+    attributes = attributes_of(node)
     weight = shapes.get(node.input[1], ()) if len(node.input) > 1 else ()
-    kernel = tuple(attributes["kernel_shape"].ints) if "kernel_shape" in attributes else weight[2:]
-    group = attributes["group"].i if "group" in attributes else 1
-    strides = tuple(attributes["strides"].ints) if "strides" in attributes else ()
-    dilations = tuple(attributes["dilations"].ints) if "dilations" in attributes else ()
-    return conv_detail(kernel, strides=strides, dilations=dilations, group=group)
+    kernel, strides, dilations = (
+        tuple(attributes.get(name, usual))
+        for name, usual in (("kernel_shape", weight[2:]), ("strides", ()), ("dilations", ()))
+    )
+    return conv_detail(kernel, strides=strides, dilations=dilations, group=attributes.get("group", 1))
 
 
 def conv_detail(kernel: tuple[int, ...], *, strides: tuple[int, ...], dilations: tuple[int, ...], group: int) -> str:

@@ -1,7 +1,7 @@
 import onnx
 import pytest
 
-from repvgg_onnx.report.topology import topology
+from repvgg_onnx.census.topology import topology
 from tests.cli.models import BLOCK, HEADER, filled
 
 
