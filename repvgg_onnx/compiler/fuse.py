@@ -33,7 +33,7 @@ from repvgg_onnx.graph import assume, surgeon
 from repvgg_onnx.graph.bodies import fed_inputs, tensor_bytes
 from repvgg_onnx.graph.link import Skeletons, skeletons_of, view_model
 from repvgg_onnx.graph.load import ModelLike, Source
-from repvgg_onnx.graph.normalize import inline_functions, tensor_types
+from repvgg_onnx.graph.normalize import TensorType, inline_functions, tensor_types
 from repvgg_onnx.graph.shapes import bind_shapes
 from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
@@ -57,6 +57,7 @@ class Fusion:
         remarks: what is to be known of the result, in sentences: why it is larger than the input, if it is.
         origins: what the regions of the main graph were folded from, by sink; it refers to the input's weights, does
             not leave the process, and is empty where they are in a file, which may change.
+        types: of the input's tensors, on the sizes that costs were counted with.
         files: where the initializers are that the model only refers to, if a source was given that refers to some.
     """
 
@@ -67,11 +68,12 @@ class Fusion:
     doubts: tuple[Doubt, ...] = ()
     remarks: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
+    types: Mapping[str, TensorType] = field(default_factory=dict, repr=False, compare=False)
     files: TensorFiles | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what does not leave the process."""
-        return {**vars(self), "origins": {}, "files": None}
+        return {**vars(self), "origins": {}, "types": {}, "files": None}
 
 
 @timed("fold")
@@ -146,6 +148,7 @@ def compiled(
             linked = view_model(working, known, max_constant_mb=prepared.options.max_constant_mb, files=files)
             views = list(_all_graphs(linked))
             made.tell(linked)
+            made.types = made.types or linked.sizes
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             made.tensors.update(name for node in linked.nodes for name in node.outputs)
             moves: list[Rewrite] = []
@@ -178,7 +181,7 @@ def compiled(
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
         origins = made.origins if files is None else {}
         regions = tuple(made.regions.values())
-        return Fusion(fused, regions, refusals, prepared.notes, doubts, remarks, origins, files)
+        return Fusion(fused, regions, refusals, prepared.notes, doubts, remarks, origins, made.types, files)
 
 
 @dataclass
@@ -192,6 +195,7 @@ class _Made:
         tensors: what nodes of the main graph make or made.
         origins: what the regions of the main graph were folded from, by sink.
         growth: why the file may have grown.
+        types: of the tensors that there were at first.
     """
 
     refused: dict[str, Refusal]
@@ -200,6 +204,7 @@ class _Made:
     tensors: set[str] = field(default_factory=set)
     origins: dict[str, Origin] = field(default_factory=dict)
     growth: Growth = field(default_factory=Growth)
+    types: Mapping[str, TensorType] = field(default_factory=dict)
 
     def round(self, model: onnx.ModelProto, views: Sequence[GraphView], found: Sequence[Findings]) -> bool:
         """Folds what was found in each graph of a model; whether all of it could be folded.
