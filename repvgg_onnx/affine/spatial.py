@@ -92,8 +92,9 @@ class Interpolation:
         indices = np.arange(int(np.floor(place - reach)), int(np.ceil(place + reach)) + 1)
         weights = self._kernel((indices - np.float64(place)) * stretch)
         outside = (indices < 0) | (indices >= len(row))
-        if self.exclude_outside or self.antialias:
+        if self.exclude_outside:
             weights = np.where(outside, 0.0, weights)
+        if self.exclude_outside or self.antialias:
             weights = weights / weights.sum()
         np.add.at(row, np.clip(indices, 0, len(row) - 1), weights)
 
