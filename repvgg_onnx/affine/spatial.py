@@ -197,7 +197,9 @@ class Resampled(Spatial):
 
     @property
     def is_identity(self) -> bool:
-        """Whether each axis is itself."""
+        """Whether each axis is itself: by its factor, whatever its size, or by its weights."""
+        if self.rule.is_normal and all(scale == 1 for scale in self.scales):
+            return True
         pairs = zip(self.before, self.after, self.matrices, strict=True)
         return all(one == other and matrix is not None and np.array_equal(matrix, np.eye(len(matrix)))
                    for one, other, matrix in pairs)  # fmt: skip

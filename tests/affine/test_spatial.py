@@ -87,6 +87,7 @@ def test_a_resize_to_the_same_size_is_an_identity_and_half_a_pixel_off_is_not():
     moved = Resampled((5,), (5,), Interpolation("linear", "asymmetric"), (1.1,))
     assert not moved.is_identity
     assert not Resampled((None,), (None,), Interpolation("linear", "half_pixel"), (None,)).is_identity
+    assert Resampled((None,), (None,), Interpolation("linear", "half_pixel"), (1.0,)).is_identity
 
 
 @pytest.mark.parametrize(

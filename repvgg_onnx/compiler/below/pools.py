@@ -47,7 +47,7 @@ def _swapped(sight: Sight, node: NodeView, frame: Frame, candidate: Candidate) -
         return None
     if value.tail is not None or value.field is not None or value.lead is not None:
         return None
-    step = step_of(node, frame.axes.index(1), forward=True)
+    step = step_of(node, frame.axes.index(1), sight.dims, forward=True)
     after, sink = step.channel_axes[1], node.outputs[0]
     if math.prod(sight.sizes(sink)) >= math.prod(sight.sizes(node.inputs[0])):
         return None

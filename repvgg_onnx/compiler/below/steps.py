@@ -7,14 +7,12 @@ from typing import TypeAlias
 from repvgg_onnx.affine.geometry import Size
 from repvgg_onnx.affine.spatial import Arranged, Averaged, Cut, Interpolation, Resampled, Spatial
 from repvgg_onnx.compiler.lifters.channels import slice_bounds
-from repvgg_onnx.compiler.tail import Dim, channel_axis_after
 from repvgg_onnx.errors import LiftError
+from repvgg_onnx.graph.dims import Dims, Sizes, product
+from repvgg_onnx.graph.dims import Size as DimSize
 from repvgg_onnx.graph.view import NodeView
 
 FIRST_WITH_SIZES = 11  # version of Resize that knows sizes, and regions to read from
-_PREFIX = {"half_pixel": "", "align_corners": "aligned "}
-COMPUTED = -1
-"""The channels stand in a shape that is computed at run time."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Step:
 
 
 Reading: TypeAlias = tuple[Spatial, tuple[int, int], Names | None]
-_Reader: TypeAlias = Callable[[NodeView, int, Sequence[int | None], Sequence[int | None]], Reading]
+_Reader: TypeAlias = Callable[[NodeView, int, Sizes, Sizes], Reading]
 _READERS: dict[str, tuple[_Reader, frozenset[str]]] = {}
 
 
@@ -84,11 +82,12 @@ def is_spatial(node: NodeView) -> bool:
     return node.op_type in _READERS
 
 
-def step_of(node: NodeView, axis: int, *, forward: bool = False) -> Step:
+def step_of(node: NodeView, axis: int, dims: Dims, *, forward: bool = False) -> Step:
     """The node as a spatial operator.
 
     Args:
         node: of an operator that may be one.
+        dims: sizes of the graph's tensors.
         axis: where the channels are in what it makes, or, ``forward``, in what it reads.
         forward: which of the two is given.
 
@@ -99,12 +98,11 @@ def step_of(node: NodeView, axis: int, *, forward: bool = False) -> Step:
     unknown = sorted(set(node.attributes) - known)
     if unknown:
         raise LiftError("unknown-attribute", f"{node.op_type} has the unknown attribute {unknown[0]!r}")
-    shapes = [node.graph.shape(name) for name in (node.inputs[0], node.outputs[0])]
-    if shapes[0] is None or shapes[1] is None or node.is_constant(0):
+    before, after = (dims.shape(name) for name in (node.inputs[0], node.outputs[0]))
+    if before is None or after is None or node.is_constant(0):
         raise LiftError("sizes-unknown", f"{node.op_type} has an unknown number of axes")
-    before, after = shapes[0], shapes[1]
     if forward:
-        axis = _axis_after(node, axis, before, after)
+        axis = _axis_after(node, axis, dims, len(after))
     if not 0 <= axis < len(after):
         raise LiftError("layout", f"{node.op_type} does not make the axis of the channels")
     operator, channel_axes, names = reader(node, axis, before, after)
@@ -115,19 +113,19 @@ def step_of(node: NodeView, axis: int, *, forward: bool = False) -> Step:
     return Step(operator, channel_axes, names, node)
 
 
-def _axis_after(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> int:
+def _axis_after(node: NodeView, axis: int, dims: Dims, rank: int) -> int:
     """Where the channels are in what a node makes that has them at this axis in what it reads."""
-    for candidate in range(len(after)):
+    for candidate in range(rank):
         try:
-            if step_of(node, candidate).channel_axes[0] == axis:
+            if step_of(node, candidate, dims).channel_axes[0] == axis:
                 return candidate
         except LiftError:
             continue
     raise LiftError("layout", f"{node.op_type} does not keep the channels apart")
 
 
-def _without(sizes: Sequence[int | None], axis: int) -> Size:
-    return tuple(size for index, size in enumerate(sizes) if index != axis)
+def _without(sizes: Sizes, axis: int) -> Size:
+    return tuple(size.known for index, size in enumerate(sizes) if index != axis)
 
 
 @reads(
@@ -138,7 +136,7 @@ def _without(sizes: Sequence[int | None], axis: int) -> Size:
         *("extrapolation_value", "keep_aspect_ratio_policy", "mode", "nearest_mode", "scales"),
     ),
 )
-def read_resize(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_resize(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, Resize versions 10 to 19 and Upsample versions 7 to 10."""
     given = node.attributes
     modern = node.op_type == "Resize" and node.graph.opset >= FIRST_WITH_SIZES
@@ -160,7 +158,7 @@ def read_resize(node: NodeView, axis: int, before: Sequence[int | None], after: 
     asked = _asked_scales(node, by_size, modern)
     known = dict(zip(axes, asked, strict=True)) if asked is not None and len(asked) == len(axes) else {}
     scales = [
-        known.get(index, size / old if size is not None and old else None if index in axes else 1.0)
+        known.get(index, _scale(old, size) if index in axes else 1.0)
         for index, (old, size) in enumerate(zip(before, after, strict=True))
     ]
     if by_size and keeps_ratio:
@@ -174,6 +172,13 @@ def read_resize(node: NodeView, axis: int, before: Sequence[int | None], after: 
         _without(before, axis), _without(after, axis), rule, tuple(s for i, s in enumerate(scales) if i != axis)
     )
     return operator, (axis, axis), names
+
+
+def _scale(before: DimSize, after: DimSize) -> float | None:
+    """How many times as large an axis becomes; None where that is not known."""
+    if before == after:
+        return 1.0
+    return after.number / before.number if not before.symbols and not after.symbols and before.number else None
 
 
 def _asked_scales(node: NodeView, by_size: bool, modern: bool) -> list[float] | None:
@@ -192,7 +197,7 @@ POOLING = ("auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_sh
 
 
 @reads("AveragePool", attributes=POOLING)
-def read_average_pool(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_average_pool(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, AveragePool versions 7 to 22."""
     given = node.attributes
     _require_second(node, axis)
@@ -212,7 +217,7 @@ def hash_of(value: bytes | int) -> int:
 
 
 @reads("GlobalAveragePool", attributes=())
-def read_global_pool(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_global_pool(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, GlobalAveragePool versions 1 to 22."""
     _require_second(node, axis)
     return Averaged(_without(before, axis), _without(after, axis), (("all", ()),)), (axis, axis), None
@@ -224,7 +229,7 @@ def _require_second(node: NodeView, axis: int) -> None:
 
 
 @reads("ReduceMean", attributes=("axes", "keepdims", "noop_with_empty_axes"))
-def read_mean(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_mean(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, ReduceMean versions 1 to 18."""
     axes = _positions(node, _given_axes(node), len(before))
     if not axes:
@@ -239,7 +244,7 @@ def read_mean(node: NodeView, axis: int, before: Sequence[int | None], after: Se
 
 
 @reads("Slice", attributes=("axes", "ends", "starts"))
-def read_slice(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_slice(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, Slice versions 1 to 13."""
     starts, ends, axes, steps = slice_bounds(node)
     places = [index + len(before) if index < 0 else index for index in axes]
@@ -250,7 +255,7 @@ def read_slice(node: NodeView, axis: int, before: Sequence[int | None], after: S
 
 
 @reads("Transpose", attributes=("perm",))
-def read_transpose(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_transpose(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, Transpose versions 1 to 25."""
     order = tuple(node.attributes.get("perm", range(len(before))[::-1]))
     if sorted(order) != list(range(len(before))):
@@ -260,7 +265,7 @@ def read_transpose(node: NodeView, axis: int, before: Sequence[int | None], afte
 
 
 @reads("Squeeze", "Unsqueeze", attributes=("axes",))
-def read_squeeze(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_squeeze(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, Squeeze and Unsqueeze versions 1 to 25."""
     longer = max(len(before), len(after))
     axes = _positions(node, _given_axes(node), longer)
@@ -277,52 +282,60 @@ def read_squeeze(node: NodeView, axis: int, before: Sequence[int | None], after:
 
 
 @reads("Flatten", attributes=("axis",))
-def read_flatten(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_flatten(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, Flatten versions 1 to 25."""
-    return _rearranged(node, axis, before, after, None)
+    return _rearranged(node, axis, before, after)
 
 
 @reads("Reshape", attributes=("allowzero",))
-def read_reshape(node: NodeView, axis: int, before: Sequence[int | None], after: Sequence[int | None]) -> Reading:
+def read_reshape(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
     """Source: ONNX operator specification, Reshape versions 5 to 25."""
     if not node.has_input(1):
         raise LiftError("reshaped", "Reshape does not say which shape to give in an input")
     if not node.is_constant(1):
-        return _rearranged(node, axis, before, after, Names(1, axis, computed=True))
+        operator, axes, _ = _rearranged(node, axis, before, after)
+        if axes[0] != axis:
+            raise LiftError("reshaped", "Reshape may copy a size from the channels")
+        return operator, axes, None if _is_open(node, axis) else Names(1, axis, computed=True)
     target = node.integers(1)
     if len(target) != len(after):
         raise LiftError("bad-attribute", "Reshape asks for another number of axes than it makes")
-    copies = [index for index, size in enumerate(target) if size == 0 and not node.attributes.get("allowzero", 0)]
-    known = [before[index] if index in copies and index < len(before) else size for index, size in enumerate(after)]
-    operator, axes, _ = _rearranged(node, axis, before, known, None, copies)
+    operator, axes, _ = _rearranged(node, axis, before, after)
+    copies = [index for index, size in enumerate(target) if size == 0]
     if any((index == axes[0]) != (index == axis) for index in copies):
         raise LiftError("reshaped", "Reshape copies a size from or to the channels")
-    names = Names(1, axis, computed=False) if target[axis] > 0 else None
-    return operator, axes, names
+    return operator, axes, Names(1, axis, computed=False) if target[axis] > 0 else None
 
 
-def _rearranged(
-    node: NodeView,
-    axis: int,
-    before: Sequence[int | None],
-    after: Sequence[int | None],
-    names: Names | None,
-    copies: Sequence[int] = (),
-) -> Reading:
-    """Elements in their order on other axes, if the channels are one of them before and after."""
-    if not 0 <= axis < len(after):
+def _is_open(node: NodeView, axis: int) -> bool:
+    """Whether a shape that is computed is known to leave this axis open, or to copy it."""
+    maker = node.graph.makers.get(node.inputs[1])
+    if maker is None or maker.op_type != "Concat":
+        return False
+    lengths = [(node.graph.shape(name) or (None,))[0] for name in maker.inputs[: axis + 1]]
+    if any(length != 1 for length in lengths) or not maker.is_constant(axis):
+        return False
+    return bool(maker.raw_constant(axis).reshape(-1)[0] <= 0)
+
+
+def _rearranged(node: NodeView, axis: int, before: Sizes, after: Sizes) -> Reading:
+    """Elements in their order on other axes, if the channels are one of them before and after.
+
+    Element ``(p, c, q)`` of ``P  C  Q`` stays in channel c exactly if the other shape falls into ``P  C  Q`` as well.
+    Two of the three are enough, since the number of elements is the same.
+    """
+    if not 0 <= axis < len(after) or DimSize(0) in (*before, *after):
         raise LiftError("layout", f"{node.op_type} does not make the axis of the channels")
-    old: list[Dim] = [("before", index) if size is None else size for index, size in enumerate(before)]
-    new: list[Dim] = [("after", index) if size is None else size for index, size in enumerate(after)]
-    for index in copies:
-        if index < len(old) and index < len(new):
-            new[index] = old[index]
-    source = channel_axis_after(new, axis, old) if isinstance(new[axis], int) else None
-    if source is None:
+    outer, inner = product(after[:axis]), product(after[axis + 1 :])
+    fitting = []
+    for source, size in enumerate(before):
+        agreed = (product(before[:source]) == outer, size == after[axis], product(before[source + 1 :]) == inner)
+        if sum(agreed) >= 2 and size == after[axis]:
+            fitting.append(source)
+    if not fitting:
         raise LiftError("reshaped", f"{node.op_type} merges or splits the channels, or it is not known not to")
-    if names is not None and names.computed and source != axis:
-        raise LiftError("reshaped", f"{node.op_type} may copy a size from the channels")
-    return Arranged(_without(before, source), _without(after, axis), (source, axis)), (source, axis), names
+    source = axis if axis in fitting else fitting[0]
+    return Arranged(_without(before, source), _without(after, axis), (source, axis)), (source, axis), None
 
 
 def _given_axes(node: NodeView) -> list[int]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 from repvgg_onnx.compiler.below.steps import Step, is_spatial, step_of
@@ -19,7 +20,7 @@ from repvgg_onnx.compiler.results import Cost
 from repvgg_onnx.compiler.value import Value
 from repvgg_onnx.compiler.walk import Candidate, Walk
 from repvgg_onnx.errors import GeometryError, LiftError
-from repvgg_onnx.graph.normalize import Shape
+from repvgg_onnx.graph.dims import Dims, Sizes
 from repvgg_onnx.graph.view import GraphView, NodeView
 
 MOST_VISITS = 64  # tensors that one map is tried at
@@ -52,6 +53,11 @@ class Sight:
     def __init__(self, graph: GraphView, found: Walk) -> None:
         self.graph, self.found = graph, found
         self._costs: dict[int, int] = {}
+
+    @cached_property
+    def dims(self) -> Dims:
+        """Sizes of the graph's tensors, equal ones known to be equal."""
+        return Dims(self.graph)
 
     def sizes(self, tensor: str) -> tuple[int, ...]:
         """Every size of a tensor, to count costs with.
@@ -192,7 +198,7 @@ class _Search:
         maker = self.sight.graph.makers.get(tensor)
         if maker is None or not is_spatial(maker):
             return
-        step = step_of(maker, axis)
+        step = step_of(maker, axis, self.sight.dims)
         goes = self.sight.is_alone(tensor, gone)
         lost = gone | {maker.index} if goes else gone
         inner = self.best(part, step.source, step.channel_axes[0], lost)
@@ -265,7 +271,7 @@ class _Search:
         Raises:
             LiftError: they are not, or it has another number of axes.
         """
-        shape = self.sight.graph.shape(tensor)
+        shape = self.sight.dims.known(tensor)
         channels = shape[axis] if shape is not None and len(shape) == rank else None
         if channels is None:
             raise LiftError("sizes-unknown", f"it is not known how many channels {tensor!r} has")
@@ -309,18 +315,18 @@ class _Search:
             for tree in (one.inner, other.inner)
             for each in (tree.parts if isinstance(tree, Several) and tree.stacked_on is None else (tree,))
         ]
-        shape = self.sight.graph.shape(one.step.source)
+        shape = self.sight.dims.shape(one.step.source)
         terms = self._joined(inside, axis, lambda leaf: self._has_size(leaf.sources[0], axis, shape))
         size = self.sight.elements(one.step.source, axis, one.channels)
         return self.sight.added(terms, size, width(self.sight.graph, one.step.source))
 
-    def _has_size(self, tensor: str, axis: int, shape: Shape | None) -> bool:
+    def _has_size(self, tensor: str, axis: int, shape: Sizes | None) -> bool:
         """Whether a tensor has this shape at every run, the channels left out."""
-        other = self.sight.graph.shape(tensor)
+        other = self.sight.dims.shape(tensor)
         if shape is None or other is None or len(other) != len(shape):
             return False
         pairs = [pair for index, pair in enumerate(zip(shape, other, strict=True)) if index != axis]
-        return all(one == two and one is not None for one, two in pairs)
+        return all(one == two for one, two in pairs)
 
 
 def _is_plain(value: Value) -> bool:
