@@ -159,7 +159,7 @@ def neck(sketch: Sketch, source: Tensor) -> Tensor | None:
 def tokens(sketch: Sketch, source: Tensor) -> Tensor | None:
     """An image as rows of tokens, a linear layer of them, an image again, perhaps another size, and a map."""
     before, whole, channels = list(sketch.tensors), int(np.prod(source.sizes)), source.channels
-    if source.last or sketch.dynamic == "sizes" or len(source.shape) != sketch.rank + 2:
+    if source.last or len(source.shape) != sketch.rank + 2:
         return None
     flat = sketch.node("Reshape", [source.name, sketch.constant(np.int64([0, 0, -1]))], (*source.shape[:2], whole))
     rows = sketch.node("Transpose", [flat.name], (source.shape[0], whole, channels), last=True, perm=[0, 2, 1])
@@ -167,16 +167,37 @@ def tokens(sketch: Sketch, source: Tensor) -> Tensor | None:
     made = steps.pointwise(sketch, rows, c_out)
     made = steps.constant(sketch, made) if sketch.chance(0.7) else made
     back = sketch.node("Transpose", [made.name], (source.shape[0], c_out, whole), perm=[0, 2, 1])
-    target = sketch.pick([(0, 0), (-1, c_out), (source.shape[0], -1)])
-    target = (0, c_out) if sketch.dynamic != "nothing" else target
-    image = sketch.node(
-        "Reshape",
-        [back.name, sketch.constant(np.int64([*target, *source.sizes]))],
-        source.resized(c_out),
-    )
+    if sketch.dynamic == "sizes" or sketch.chance(0.3):
+        if sketch.opset < 13:
+            return made_again(sketch, before, source)
+        asked = shape_at_run_time(sketch, source, sketch.pick((-1, c_out)))
+    else:
+        target = sketch.pick([(0, 0), (-1, c_out), (source.shape[0], -1)])
+        target = (0, c_out) if sketch.dynamic != "nothing" else target
+        asked = sketch.constant(np.int64([*target, *source.sizes]))
+    image = sketch.node("Reshape", [back.name, asked], source.resized(c_out))
     sketch.tensors = [*before, image]  # of the rank that all steps know
     grown = resize(sketch, image) if sketch.chance(0.5) else image
     return maps(sketch, grown or image)
+
+
+def made_again(sketch: Sketch, before: list[Tensor], source: Tensor) -> Tensor:
+    """The image that was there, since its rows cannot be one again."""
+    sketch.tensors = before
+    return steps.bend(sketch, source)
+
+
+def shape_at_run_time(sketch: Sketch, source: Tensor, channels: int) -> str:
+    """Sizes of a tensor and another number of channels, entry by entry, as torch writes it."""
+    axes = sketch.constant(np.int64([0]))
+    parts = []
+    for axis in range(len(source.shape)):
+        if axis == 1:
+            parts.append(sketch.constant(np.int64([channels])))
+            continue
+        size = sketch.constant_of("Gather", sketch.constant_of("Shape", source.name), sketch.constant(np.int64(axis)))
+        parts.append(sketch.constant_of("Unsqueeze", size, axes))
+    return sketch.constant_of("Concat", *parts, axis=0)
 
 
 def behind(sketch: Sketch, source: Tensor) -> Tensor | None:
