@@ -99,18 +99,40 @@ def test_several_maps_of_one_resize_each_move():
     assert before > sum(region.cost_after.total for region in fusion.regions)
 
 
-def test_sizes_name_the_channels_constant_or_computed():
-    given = "a = Relu(x)  b = Resize(a, , , z)  y = Conv(b, w)"
-    fusion = assert_moves(
-        net(given, "1,4,9,8", z=ints(1, 6, 9, 8), w=(4, 6, 1, 1)), ["Relu", "Conv", "Resize"], "Resize"
-    )
+def test_sizes_name_the_channels():
+    model = net("a = Relu(x)  b = Resize(a, , , z)  y = Conv(b, w)", "1,4,9,8", z=ints(1, 6, 9, 8), w=(4, 6, 1, 1))
+    fusion = assert_moves(model, ["Relu", "Conv", "Resize"], "1x1 Conv moved before Resize")
     assert [list(array) for array in weights_of(fusion.model).values() if array.dtype == np.int64] == [[1, 4, 9, 8]]
-    computed = """a = Relu(x)  s = Shape(x)  n = Slice(s, zero, two, zero)  z = Concat<axis=0>(n, hw)
-        b = Resize<mode="linear">(a, , , z)  y = Conv(b, w)"""
-    model = net(computed, "N,4,H,W", "float[N,6,5,7] x", zero=ints(0), two=ints(2), hw=ints(9, 8), w=(4, 6, 1, 1))
-    fusion = assert_moves(model, [*("Relu", "Shape", "Slice", "Concat", "Conv", "Slice", "Slice", "Concat", "Resize")],
-                          "Resize")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left"),
+    [
+        ("n = Slice(s, zero, two, zero)  z = Concat<axis=0>(n, hw)", ["Conv", "Shape", "Slice", "Concat", "Resize"]),
+        (
+            "n = Slice(s, zero, one, zero)  z = Concat<axis=0>(n, six, hw)",
+            ["Shape", "Slice", "Concat", "Conv", "Slice", "Slice", "Concat", "Resize"],
+        ),
+    ],
+)
+def test_sizes_that_are_computed_get_the_new_number_of_channels(sizes, left):
+    steps = f"""a = Relu(x)  s = Shape(a)  {sizes}  b = Resize<mode="linear">(a, , , z)  y = Conv(b, w)"""
+    constants = {"zero": ints(0), "one": ints(1), "two": ints(2), "six": ints(6), "hw": ints(9, 8)}
+    read = {name: value for name, value in constants.items() if name in sizes}
+    model = net(steps, "N,4,H,W", "float[N,6,5,7] x", w=(4, 6, 1, 1), **read)
+    fusion = assert_moves(model, ["Relu", *left], "1x1 Conv moved before Resize")
     assert_same_outputs(model, fusion.model, x=(3, 6, 5, 7))
+
+
+def test_a_kernel_that_only_sizes_ask_for_besides_goes():
+    steps = """a = Conv(x, v)  s = Shape(a)  n = Slice(s, zero, two, zero)  t = Shape(q)  h = Slice(t, two, four, zero)
+        z = Concat<axis=0>(n, h)  b = Resize(a, , , z)  c = Add(b, q)  y = Conv(c, w)"""
+    inputs = "float[N,6,H,W] x, float[N,8,K,L] q"
+    constants = {"zero": ints(0), "two": ints(2), "four": ints(4)}
+    model = net(steps, "N,2,K,L", inputs, v=(8, 6, 1, 1), w=(2, 8, 1, 1), **constants)
+    fusion = fuse(model, shapes={"x": (1, 6, 5, 7), "q": (1, 8, 10, 14)})
+    assert count(fusion.model)["Conv"] == 2
+    assert_same_outputs(model, fusion.model, x=(2, 6, 5, 7), q=(2, 8, 9, 11))
 
 
 def test_axes_of_a_resize_do_not_name_the_channels():

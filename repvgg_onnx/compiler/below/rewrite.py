@@ -33,7 +33,7 @@ class Moved:
     @property
     def reads(self) -> frozenset[str]:
         """Tensors of the graph that are read, shapes that are computed at run time among them."""
-        shapes = {step.node.inputs[step.names.index] for step in steps_of(self.tree) if step.names}
+        shapes = {name for step in steps_of(self.tree) for name in step.shapes}
         return frozenset({name for leaf in self.tree.leaves for name in leaf.sources} | shapes)
 
 

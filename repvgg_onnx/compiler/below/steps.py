@@ -1,7 +1,7 @@
 """Nodes as spatial operators: what they do to the axes besides the channels, and where they name the channels."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from repvgg_onnx.affine.geometry import Size
@@ -23,11 +23,14 @@ class Names:
         index: of the input that holds the shape.
         entry: of the channels in it.
         computed: whether it is known at run time only.
+        others: where it is put together of the batch and the channels of what the node reads and of other tensors,
+            those; empty where it is not.
     """
 
     index: int
     entry: int
     computed: bool
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ class Step:
     def source(self) -> str:
         """The tensor that it reads."""
         return self.node.inputs[0]
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """Tensors that say at run time what shape to give."""
+        if self.names is None or not self.names.computed:
+            return ()
+        return self.names.others or (self.node.inputs[self.names.index],)
 
     @property
     def words(self) -> str:
@@ -110,7 +120,19 @@ def step_of(node: NodeView, axis: int, dims: Dims, *, forward: bool = False) -> 
         raise LiftError("layout", f"{node.op_type} changes the number of channels, or it is not known not to")
     if not operator.keeps_constants:
         raise LiftError("not-affine", f"{node.op_type} is not known to leave a constant image as it is")
+    if names is not None and names.computed:
+        names = replace(names, others=_others(node, names, dims))
     return Step(operator, channel_axes, names, node)
+
+
+def _others(node: NodeView, names: Names, dims: Dims) -> tuple[str, ...]:
+    """What a shape is joined of behind the batch and the channels of what the node reads."""
+    shape = node.inputs[names.index]
+    maker, asked, sizes = node.graph.makers.get(shape), dims.values(shape), dims.shape(node.inputs[0])
+    if maker is None or maker.op_type != "Concat" or asked is None or sizes is None or names.entry != 1:
+        return ()
+    first = dims.values(maker.inputs[0])
+    return tuple(maker.inputs[1:]) if first is not None and len(first) == 2 and first == sizes[:2] else ()
 
 
 def _axis_after(node: NodeView, axis: int, dims: Dims, rank: int) -> int:

@@ -26,6 +26,8 @@ from repvgg_onnx.graph.view import GraphView, NodeView
 MOST_VISITS = 64  # tensors that one map is tried at
 NEAREST = 4  # roots that are tried for one tensor
 SUMS = frozenset({"Add", "Sub", "Sum"})
+OF_SHAPES = frozenset({"Cast", "Concat", "Gather", "Shape", "Slice", "Squeeze", "Unsqueeze"})
+LONGEST_SHAPE = 6  # nodes from a tensor to who is told its shape
 COMPUTED_SHAPE = 256  # bytes that are moved to put another number of channels into a shape that is computed
 
 
@@ -78,8 +80,20 @@ class Sight:
 
     def is_alone(self, tensor: str, gone: Collection[int]) -> bool:
         """Whether nothing reads the tensor but nodes that go."""
+        if self.graph.is_output(tensor):
+            return False
         readers = self.graph.readers.get(tensor, ())
-        return not self.graph.is_output(tensor) and all(index in gone for index in readers)
+        return all(index in gone or self._goes_with(index, gone, LONGEST_SHAPE) for index in readers)
+
+    def _goes_with(self, index: int, gone: Collection[int], depth: int) -> bool:
+        """Whether a node asks for a shape, or passes it on, for nodes that go."""
+        if index < 0 or depth == 0 or self.graph.nodes[index].op_type not in OF_SHAPES:
+            return False
+        outputs = self.graph.nodes[index].outputs
+        readers = [reader for name in outputs for reader in self.graph.readers.get(name, ())]
+        if any(self.graph.is_output(name) for name in outputs):
+            return False
+        return all(reader in gone or self._goes_with(reader, gone, depth - 1) for reader in readers)
 
     def cost(self, node: NodeView) -> int:
         """What a node costs, asked once."""

@@ -48,6 +48,7 @@ def write_rewrites(
     )
     nodes: dict[int, list[onnx.NodeProto]] = {}
     regions: list[Region] = []
+    ready: list[tuple[int, Rewrite, Moved, dict[int, Folded]]] = []
     for rewrite in rewrites:
         try:
             with contained("moving a map"):
@@ -56,10 +57,13 @@ def write_rewrites(
             refused |= {m.sink: Refusal(error.code, view.makers[m.sink].name, str(error)) for m in rewrite.moved}
             continue
         for moved, arrays in zip(rewrite.moved, folded, strict=True):
-            written = _Tree(view, writer, moved, arrays)
-            made = written.nodes(moved.tree, moved.sink)
-            nodes[view.makers[moved.sink].index] = [*writer.take_constants(), *made]
-            regions.append(_region(rewrite, moved, written.main))
+            ready.append((view.makers[moved.sink].index, rewrite, moved, arrays))
+    # In graph order, since what is added first may be read again: a constant that is a node stands where it was added.
+    for index, rewrite, moved, arrays in sorted(ready, key=lambda each: each[0]):
+        written = _Tree(view, writer, moved, arrays)
+        made = written.nodes(moved.tree, moved.sink)
+        nodes[index] = [*writer.take_constants(), *made]
+        regions.append(_region(rewrite, moved, written.main))
         if files is not None:
             files.release()
     if nodes:
@@ -170,15 +174,31 @@ class _Tree:
         node.input[0], node.output[0] = source, target
         names = step.names
         if names is None:
-            return [node]
+            return [*self._writer.take_constants(), node]
         if not names.computed:
             asked = step.node.raw_constant(names.index).copy()
             asked[names.entry] = channels
             node.input[names.index] = self._writer.add(f"{target}.shape", asked)
-            return [node]
-        made = self._computed(step.node.inputs[names.index], names.entry, channels, target)
+            return [*self._writer.take_constants(), node]
+        if names.others:
+            made = self._of_source(source, names.others, target)
+        else:
+            made = self._computed(step.node.inputs[names.index], names.entry, channels, target)
         node.input[names.index] = made[-1].output[0]
-        return [*made, node]
+        return [*self._writer.take_constants(), *made, node]
+
+    def _of_source(self, source: str, others: Sequence[str], stem: str) -> list[onnx.NodeProto]:
+        """The batch and the channels of what is read, and the rest of a shape."""
+        shape, start, whole = (self._writer.fresh(f"{stem}.{word}") for word in ("sizes", "start", "shape"))
+        first = self._slice(shape, start, 0, 2, stem)
+        joined = helper.make_node("Concat", [start, *others], [whole], axis=0)
+        return [helper.make_node("Shape", [source], [shape]), first, joined]
+
+    def _slice(self, source: str, target: str, start: int, stop: int, stem: str) -> onnx.NodeProto:
+        if self._view.opset < FIRST_SLICE_OF_INPUTS:
+            return helper.make_node("Slice", [source], [target], starts=[start], ends=[stop], axes=[0])
+        bounds = [self._writer.add(f"{stem}.bound", np.asarray([end], np.int64)) for end in (start, stop, 0)]
+        return helper.make_node("Slice", [source, *bounds], [target])
 
     def _computed(self, shape: str, entry: int, channels: int, stem: str) -> list[onnx.NodeProto]:
         """A shape that is computed at run time, with another number of channels in it."""
@@ -187,11 +207,7 @@ class _Tree:
             if start == stop:
                 continue
             part = self._writer.fresh(f"{stem}.sizes")
-            if self._view.opset < FIRST_SLICE_OF_INPUTS:
-                made.append(helper.make_node("Slice", [shape], [part], starts=[start], ends=[stop], axes=[0]))
-            else:
-                bounds = [self._writer.add(f"{stem}.bound", np.asarray([end], np.int64)) for end in (start, stop, 0)]
-                made.append(helper.make_node("Slice", [shape, *bounds], [part]))
+            made.append(self._slice(shape, part, start, stop, stem))
             parts.append(part)
         parts.insert(1 if entry else 0, self._writer.add(f"{stem}.channels", np.asarray([channels], np.int64)))
         whole = self._writer.fresh(f"{stem}.shape")
