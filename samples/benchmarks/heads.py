@@ -2,14 +2,17 @@
 
 Each has a second form, written by hand from the first one's weights, that computes the same with as few multiply-adds
 as is known: linear maps stand before what enlarges an image and behind what makes it smaller, and those that follow
-each other are one. It owes nothing to the compiler, so that tests and ``samples/benchmarks/below.py`` judge it by them.
+each other are one. It owes nothing to the compiler, so that tests and ``below.py`` judge it by them.
 """
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +35,32 @@ class Head:
     optimal: Callable[[nn.Module], nn.Module]
     shapes: Shapes
     summary: str
+
+
+def exported(module: nn.Module, shapes: Shapes, *, dynamo: bool = False, dynamic: bool = False) -> onnx.ModelProto:
+    """The module in ONNX.
+
+    Args:
+        module: in eval mode.
+        shapes: of its inputs, which are called x0, x1 and so on.
+        dynamo: by the newer of torch's exporters.
+        dynamic: whether batch, height and width may vary.
+    """
+    images = tuple(torch.zeros(shape) for shape in shapes)
+    names = [f"x{number}" for number in range(len(shapes))]
+    given: dict[str, object] = {"input_names": names, "dynamo": dynamo, "opset_version": 18 if dynamo else 17}
+    if dynamic and dynamo:
+        axes = tuple({0: "batch", 2: f"height{number}", 3: f"width{number}"} for number in range(len(shapes)))
+        given["dynamic_shapes"] = (axes,) if isinstance(module, SegFormerHead) else axes
+    elif dynamic:
+        given["dynamic_axes"] = {name: {0: "batch", 2: f"{name}.height", 3: f"{name}.width"} for name in names}
+    with warnings.catch_warnings(), io.BytesIO() as file:
+        warnings.simplefilter("ignore")
+        if dynamo:
+            made: onnx.ModelProto = torch.onnx.export(module, images, verbose=False, **given).model_proto
+            return made
+        torch.onnx.export(module, images, file, **given)
+        return onnx.load_from_string(file.getvalue())
 
 
 def resized(x: Tensor, like: Tensor, mode: str = "bilinear") -> Tensor:
