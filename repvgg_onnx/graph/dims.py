@@ -151,7 +151,7 @@ class Dims:
 
     def _reshaped(self, node: NodeView, first: Sizes) -> list[Size | None] | None:
         target = self.values(node.inputs[1]) if node.has_input(1) else None
-        if target is None or node.attributes.get("allowzero", 0):
+        if target is None or (node.attributes.get("allowzero", 0) and Size(0) in target):
             return None
         sizes: list[Size | None] = []
         for axis, size in enumerate(target):
@@ -250,6 +250,12 @@ class Dims:
         known = [part for part in parts if part is not None]
         return tuple(size for part in known for size in part) if len(known) == len(parts) else None
 
+    def _products(self, node: NodeView, first: Sizes) -> Sizes | None:
+        other = self.values(node.inputs[1])
+        if other is None or len(first) != 1 or len(other) != 1 or min(first[0].number, other[0].number) < 0:
+            return None
+        return (product([first[0], other[0]]),)
+
     def _same(self, node: NodeView, first: Sizes) -> Sizes | None:
         return first if node.op_type != "Cast" or node.attributes.get("to") in (6, 7) else None
 
@@ -267,6 +273,8 @@ _VALUES: dict[str, Callable[[Dims, NodeView, Sizes], Sizes | None]] = {
     "Concat": Dims._listed,
     "Gather": Dims._gathered,
     "Identity": Dims._same,
+    "Mul": Dims._products,
+    "Reshape": Dims._same,
     "Slice": Dims._sliced,
     "Squeeze": Dims._same,
     "Unsqueeze": Dims._same,

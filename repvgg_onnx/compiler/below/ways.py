@@ -26,7 +26,7 @@ from repvgg_onnx.graph.view import GraphView, NodeView
 MOST_VISITS = 64  # tensors that one map is tried at
 NEAREST = 4  # roots that are tried for one tensor
 SUMS = frozenset({"Add", "Sub", "Sum"})
-OF_SHAPES = frozenset({"Cast", "Concat", "Gather", "Shape", "Slice", "Squeeze", "Unsqueeze"})
+OF_SHAPES = frozenset({"Cast", "Concat", "Gather", "Mul", "Reshape", "Shape", "Slice", "Squeeze", "Unsqueeze"})
 LONGEST_SHAPE = 6  # nodes from a tensor to who is told its shape
 COMPUTED_SHAPE = 256  # bytes that are moved to put another number of channels into a shape that is computed
 
