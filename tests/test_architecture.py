@@ -1,5 +1,6 @@
 """The architecture page says what is there, and its worked example works."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def names(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+def test_every_stage_has_its_function():
+    stages = [names(cells[1])[0] for cells in rows("The way of a model")]
+
+    assert len(stages) >= 10
+    assert [stage for stage in stages if not callable(pkgutil.resolve_name(f"repvgg_onnx.{stage}"))] == []
+
+
 def test_the_table_of_operators_is_the_registry():
     table = {(op_type, names(module)[0]) for operators, module, _ in rows("Operators") for op_type in names(operators)}
     registry = {(op_type, f"{lifter.lift.__module__.split('.')[-1]}.py") for op_type, lifter in LIFTERS.items()}
@@ -33,14 +41,18 @@ def test_the_table_of_operators_is_the_registry():
 
 
 def test_every_file_that_is_named_is_there():
-    """In the prose and in the diagram of the data flow, where modules stand without their suffix."""
     named = {name for name in re.findall(r"`([\w./]+)`", PAGE) if "/" in name or name.endswith((".py", ".md"))}
-    drawn = set(re.findall(r"((?:graph|compiler|workflows)/\w+)", PAGE.split("```text")[1].split("```")[0]))
     places = (CHECKOUT, PACKAGE, PACKAGE / "compiler" / "lifters")
 
     assert len(named) > 10
     assert {name for name in named if not any((place / name).exists() for place in places)} == set()
-    assert {name for name in drawn if not (PACKAGE / f"{name}.py").is_file()} == set()
+
+
+def test_docstrings_say_things_themselves_and_refer_to_no_other():
+    referring = re.compile(r": as (?:for|of) |\b[Aa]s (?:for|of) ``")
+    texts = {path: path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+
+    assert sorted(str(path) for path, text in texts.items() if referring.search(text)) == []
 
 
 @pytest.fixture

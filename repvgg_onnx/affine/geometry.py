@@ -229,7 +229,7 @@ def stack_geometry(parts: Sequence[Geometry], size: Size | None = None) -> Geome
     """Geometry of the maps' outputs one after the other on the channel axis, as one dense map.
 
     Raises:
-        GeometryError: as for sum_geometry, but for the output channels.
+        GeometryError: input channels, spatial axes, strides or output sizes differ, or are not known to be equal.
     """
     total = sum(part.c_out for part in parts)
     return sum_geometry([replace(part, c_out=total, group=1) for part in parts], size)

@@ -7,7 +7,7 @@ import onnx
 
 from repvgg_onnx.errors import ModelError
 from repvgg_onnx.graph.bodies import all_bodies, fed_inputs
-from repvgg_onnx.graph.normalize import TensorType, inline_functions
+from repvgg_onnx.graph.normalize import TensorType, axes_of, inline_functions
 from repvgg_onnx.graph.shapes import Axis, bind_shapes, name_of_axis
 from repvgg_onnx.graph.skeleton import infer_skeleton
 from repvgg_onnx.graph.storage.tensors import needed_bytes
@@ -84,11 +84,8 @@ def declared_axes(graph: onnx.GraphProto) -> dict[str, tuple[Axis, ...]]:
 
 
 def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...]:
-    """Axes as a model declares them; none where it leaves the rank open."""
-    return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else name_of_axis(dim.dim_param)
-        for dim in value.type.tensor_type.shape.dim
-    )
+    """Axes as a model declares them; none where it leaves the rank open, and no name that only says so of an axis."""
+    return tuple(name_of_axis(axis) if isinstance(axis, str) else axis for axis in axes_of(value) or ())
 
 
 def _is_assumed(name: str, declared: Mapping[str, Sequence[Axis]], given: Mapping[str, Sequence[int]]) -> bool:

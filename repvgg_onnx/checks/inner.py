@@ -20,7 +20,7 @@ from repvgg_onnx.checks.precision import FLOATS, least_precise
 from repvgg_onnx.checks.reference import LOUD, OF_NOISE, PATTERNS, Reference, few, moved_by
 from repvgg_onnx.checks.session import PLAIN, SHIPPED, Array, ModelLike, Session, loadable
 from repvgg_onnx.errors import CheckError, ModelError
-from repvgg_onnx.graph.bodies import reads_of
+from repvgg_onnx.graph.bodies import copy_of, reads_of
 from repvgg_onnx.graph.cut import Cutter
 
 _AGAIN = "#again"
@@ -253,8 +253,7 @@ def _part(whole: Cutter, names: Sequence[str], known: Collection[str]) -> _Part:
     indices, _ = whole.back_from(names, known)
     nodes = []
     for original in whole.nodes(indices):
-        node = onnx.NodeProto()
-        node.CopyFrom(original)
+        node = copy_of(original)
         node.output[:] = [name + _AGAIN if name in known else name for name in node.output]
         nodes.append(node)
     made = {name for node in nodes for name in node.output}

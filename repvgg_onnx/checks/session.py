@@ -17,6 +17,7 @@ import onnxruntime
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from repvgg_onnx.errors import CheckError, LoadError, RunError
+from repvgg_onnx.graph.bodies import copy_of
 from repvgg_onnx.graph.save import LARGEST_FILE
 from repvgg_onnx.graph.shapes import Axis
 from repvgg_onnx.graph.storage.staging import temporary_folder
@@ -259,8 +260,7 @@ def _serialized(model: onnx.ModelProto) -> bytes | None:
 
 def _written_with_side_file(model: onnx.ModelProto, folder: Path) -> str:
     path = str(folder / "model.onnx")
-    private = onnx.ModelProto()
-    private.CopyFrom(model)  # onnx.save_model moves the weights out of the model that it is given
+    private = copy_of(model)  # onnx.save_model moves the weights out of the model that it is given
     onnx.save_model(private, path, save_as_external_data=True, location="model.onnx.data")
     return path
 

@@ -122,8 +122,8 @@ class _Watch:
     Attributes:
         child: its number; 0 when it has ended.
         told: where it tells what it does; closed when it ends.
-        limit_s: as for ``supervised``.
-        grace_s: as for ``supervised``.
+        limit_s: longest CPU time that code which cannot be interrupted may take.
+        grace_s: time between Ctrl-C and the end.
     """
 
     child: int

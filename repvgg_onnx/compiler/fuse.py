@@ -141,7 +141,8 @@ def compiled(
         working, files = prepared.flat, prepared.source.files
         files = None if files is None else files.shared()
         made = _Made(dict(refused))
-        stored = tensor_bytes(prepared.model)
+        # Asked now, since a model that is owned is changed.
+        stored, fixed = tensor_bytes(prepared.model), assume.fixed_initializers(prepared.model)
         known: Skeletons | Shapes = prepared.skeletons
         below = prepared.options.below and not decisions.keep_all
         while True:
@@ -176,7 +177,7 @@ def compiled(
         refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
         fused = working if made.regions else prepared.model
         if made.regions:
-            assume.drop_unread(fused, prepared.fixed)
+            assume.drop_unread(fused, fixed)
         remarks = made.growth.remarks(stored, fused) if made.regions else ()
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
         origins = made.origins if files is None else {}
@@ -247,10 +248,11 @@ class _Made:
                 note_origin(view.makers[origin.product], origin.conv)
 
     def _note(self, number: int, findings: Findings, doubtful: Sequence[Group], emitted: Mapping[str, Region]) -> None:
-        """Takes up what a round wrote into one graph; regions of earlier rounds inside are no longer regions."""
+        """Takes up what a round wrote into one graph; regions of earlier rounds whose node goes are regions no more."""
         for plan in findings.plans:
             if plan.sink in emitted:
-                for name in (name for node in plan.members for name in node.outputs):
+                gone = (node for node in plan.members if node.index in plan.removed)
+                for name in (name for node in gone for name in node.outputs):
                     self.regions.pop((number, name), None)
         self.regions |= {(number, sink): region for sink, region in emitted.items()}
         self.doubts += folded_doubts(doubtful, emitted)
@@ -288,11 +290,6 @@ class Prepared:
     def flat(self) -> onnx.ModelProto:
         """The model with those functions inlined that are worth it; the model itself where there are none."""
         return inline_functions(self.model, WORTH_INLINING)
-
-    @cached_property
-    def fixed(self) -> frozenset[str]:
-        """Initializers that no caller can feed."""
-        return frozenset(assume.fixed_initializers(self.model))
 
     @cached_property
     def sizes(self) -> dict[str, tuple[int, ...]]:

@@ -14,6 +14,7 @@ from repvgg_onnx.compiler.fold import Folded
 from repvgg_onnx.compiler.forms import Form
 from repvgg_onnx.compiler.lifters.convolution import swap_channels
 from repvgg_onnx.compiler.tail import Step
+from repvgg_onnx.graph.bodies import copy_of
 from repvgg_onnx.graph.storage.files import SMALLEST_KEPT, TensorFiles, array_of
 
 GLANCE = 64  # elements that two arrays are compared by before all of them are
@@ -124,8 +125,7 @@ def write_form(writer: Writer, form: Form, folded: Folded, *, root: str, sink: s
 
 def _step(writer: Writer, step: Step, source: str, target: str, stem: str) -> onnx.NodeProto:
     """The node of a change of shape, between other tensors and without its name, which the graph may still have."""
-    node = onnx.NodeProto()
-    node.CopyFrom(step.proto)
+    node = copy_of(step.proto)
     del node.input[:], node.output[:]
     node.ClearField("name")
     node.input.append(source)

@@ -11,6 +11,7 @@ from repvgg_onnx.errors import CheckError, ModelError
 from repvgg_onnx.graph.bodies import (
     STANDARD_DOMAINS,
     all_nodes,
+    copy_of,
     label_of,
     number_of,
     read_names,
@@ -36,8 +37,7 @@ def assume_inference(model: onnx.ModelProto, *, placeholders: bool) -> tuple[onn
         model: not changed; returned as it is where nothing is rewritten.
         placeholders: whether statistics that were never trained are meant as well.
     """
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
+    copied = copy_of(model)
     fixed = model.ir_version < FIRST_OVERRIDABLE
     constants = Constants(copied.graph, model.opset_import, {}, fixed=fixed)
     rewritten: list[str] = []
@@ -80,8 +80,7 @@ def keep_outputs(model: onnx.ModelProto, names: Collection[str]) -> tuple[onnx.M
     whole = Cutter(model)
     indices, _ = whole.back_from(needed, ())
     nodes = whole.nodes(indices)
-    reduced = onnx.ModelProto()
-    reduced.CopyFrom(model)
+    reduced = copy_of(model)
     graph = reduced.graph
     del graph.node[:]
     graph.node.extend(nodes)
@@ -108,8 +107,7 @@ def freeze_initializers(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[
     frozen = len(model.graph.input) - len(kept)
     if not frozen:
         return model, ()
-    copied = onnx.ModelProto()
-    copied.CopyFrom(model)
+    copied = copy_of(model)
     del copied.graph.input[:]
     copied.graph.input.extend(kept)
     copied.ir_version = max(model.ir_version, 4)

@@ -5,15 +5,24 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import onnx
+from google.protobuf.message import Message
 from onnx import helper
 
 from repvgg_onnx.graph.storage.tensors import stored_bytes
 
 Body: TypeAlias = onnx.GraphProto | onnx.FunctionProto
 BodyT = TypeVar("BodyT", bound=Body)
+MessageT = TypeVar("MessageT", bound=Message)
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 """ONNX's own domain, in its short form and in its long one."""
+
+
+def copy_of(message: MessageT) -> MessageT:
+    """A copy of a model, or of a part of one, that may be changed."""
+    copied: MessageT = type(message)()
+    copied.CopyFrom(message)
+    return copied
 
 
 def bodies_of(model: onnx.ModelProto) -> Iterator[Body]:

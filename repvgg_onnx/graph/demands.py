@@ -36,7 +36,7 @@ def _demands(node: NodeView) -> list[tuple[str, Shape]]:
     known = node.graph.annotated(node.inputs[0]) if node.inputs else None
     if len(node.inputs) < 2 or (known is not None and None not in known[1:2]):
         return []
-    dims = _constant_shape(node, 1)
+    dims = node.shape_if_constant(1) or ()
     size: int | None = None
     product = PRODUCTS.get(node.op_type)
     if product is not None and product.channels is not None and dims:
@@ -54,7 +54,7 @@ def _passed_on(node: NodeView, shapes: Mapping[str, Shape]) -> list[tuple[str, S
     if asked is None or node.op_type not in _SHAPE_KEEPING or len(node.dynamic_inputs) != 1:
         return []
     data = node.dynamic_inputs[0]
-    others = [_constant_shape(node, index) for index in range(len(node.inputs)) if node.is_constant(index)]
+    others = [node.shape_if_constant(index) or () for index in range(len(node.inputs)) if node.is_constant(index)]
     if node.op_type in _BROADCASTING and any(math.prod(dims) != 1 or len(dims) > len(asked) for dims in others):
         return []  # what looks like channels may be broadcast from one
     return [(node.inputs[data], asked)]
@@ -64,13 +64,8 @@ def _demands_of_matmul(node: NodeView, data: int, matrix: int, axis: int, own: i
     known = node.graph.annotated(node.inputs[data])
     if known is None or len(known) < 2 or known[axis] is not None or node.is_constant(data):
         return []
-    dims = _constant_shape(node, matrix)
+    dims = node.shape_if_constant(matrix) or ()
     return [(node.inputs[data], _at(len(known) + axis, dims[own], len(known)))] if len(dims) > 1 else []
-
-
-def _constant_shape(node: NodeView, index: int) -> tuple[int, ...]:
-    """Shape of a constant input; empty where it is none."""
-    return (node.graph.constants.shape(node.inputs[index]) or ()) if node.is_constant(index) else ()
 
 
 def _at(axis: int, size: int | None, rank: int) -> Shape:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from repvgg_onnx.graph.bodies import attributes_of, number_of
+from repvgg_onnx.graph.bodies import attributes_of, copy_of, number_of
 from repvgg_onnx.graph.budget import Budget
 from repvgg_onnx.graph.macs import multiply_adds
 from repvgg_onnx.graph.normalize import SMALL
@@ -100,8 +100,7 @@ def _complete(node: onnx.NodeProto) -> onnx.NodeProto:
     missing = 3 - len(node.output)
     if node.op_type != "BatchNormalization" or not number_of(node, "training_mode") or missing < 1:
         return node
-    completed = onnx.NodeProto()
-    completed.CopyFrom(node)
+    completed = copy_of(node)
     completed.output.extend(f"{node.output[0]}.statistics.{number}" for number in range(missing))
     return completed
 

@@ -11,7 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, bodies_of, tensors_of
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, bodies_of, copy_of, tensors_of
 from repvgg_onnx.graph.limits import check_indices, check_limits
 from repvgg_onnx.graph.order import sort_nodes, unsorted_graphs
 from repvgg_onnx.graph.pointers import POINTER, is_pointer
@@ -60,6 +60,7 @@ class Source:
         loaded = onnx.ModelProto()
         loaded.CopyFrom(self.model)
         self.files.load_all(loaded)
+        self.files.release()
         return Source(loaded)
 
 
@@ -109,7 +110,8 @@ def open_model(path: str | os.PathLike[str]) -> OpenModel:
     """The model in a file, its large initializers checked and left where they are.
 
     Raises:
-        ModelError: as for ``load_model``.
+        ModelError: the file is missing, is not an ONNX model, is newer than the installed onnx, declares more than it
+            holds, or needs an external data file that is missing, unsafe or of another size.
     """
     path = Path(path)
     content = _map(path)
@@ -168,10 +170,7 @@ def _check(model: onnx.ModelProto) -> None:
 def _sorted(model: onnx.ModelProto, *, owned: bool) -> onnx.ModelProto:
     """The model with its nodes in an order in which they can run; a copy if it is not ours to change."""
     if unsorted_graphs(model):
-        if not owned:
-            copied = onnx.ModelProto()
-            copied.CopyFrom(model)
-            model = copied
+        model = model if owned else copy_of(model)
         for graph in reversed(unsorted_graphs(model)):  # inner ones first, since sorting makes copies of nodes
             sort_nodes(graph)
     return model

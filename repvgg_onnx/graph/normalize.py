@@ -91,6 +91,20 @@ def _functions_with(model: onnx.ModelProto, op_types: frozenset[str]) -> set[tup
         wanted = found
 
 
+def axes_of(value: onnx.ValueInfoProto) -> tuple[int | str | None, ...] | None:
+    """Axes as an input or output declares them: sizes, names, and None; negative sizes are dynamic.
+
+    None alone where the rank is open.
+    """
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        for dim in tensor.shape.dim
+    )
+
+
 def tensor_type_of(proto: onnx.TypeProto) -> TensorType:
     """What a declared type says of a tensor."""
     tensor = proto.tensor_type

@@ -60,7 +60,7 @@ def stage_model(
         model: what to write; it is not changed.
         place: where.
         files: what the model's references to other files are read from; None leaves them as they are.
-        external_data: as for ``save_model``.
+        external_data: whether the initializers go to an external data file even where one file could hold them.
 
     Raises:
         ModelError: it cannot be written, or a file that it refers to cannot be read.

@@ -98,11 +98,11 @@ def alternatives(
     """What the inputs may be bound to, each once: ``bind_shapes``, and a short list of other sizes.
 
     Args:
-        declared: as for ``bind_shapes``.
-        given: as for ``bind_shapes``; only what it leaves open varies.
+        declared: input name to axes.
+        given: input name to the shape that the user wants; only what that leaves open varies.
 
     Raises:
-        CheckError: as of ``bind_shapes``.
+        CheckError: a given shape contradicts the declared one or another one, or its name is not an input.
     """
     seen: list[dict[str, tuple[int, ...]]] = []
     for defaults in _ladder():

@@ -7,7 +7,7 @@ from math import prod
 import onnx
 
 from repvgg_onnx.errors import ModelError
-from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, Body, all_bodies, operator_of
+from repvgg_onnx.graph.bodies import STANDARD_DOMAINS, Body, all_bodies, copy_of, operator_of
 from repvgg_onnx.graph.macs import PRODUCTS
 from repvgg_onnx.graph.normalize import (
     FIRST_OVERRIDABLE,
@@ -204,8 +204,7 @@ def _completed(inferred: onnx.ModelProto, annotations: Iterable[onnx.ValueInfoPr
     missing = [value for value in annotations if value.name not in known]
     if not missing:
         return inferred
-    completed = onnx.ModelProto()
-    completed.CopyFrom(inferred)
+    completed = copy_of(inferred)
     completed.graph.value_info.extend(missing)
     return _inferred(completed)
 

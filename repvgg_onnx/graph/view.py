@@ -170,15 +170,19 @@ class NodeView:
         Raises:
             LiftError: the input is not known before the model runs.
         """
-        shape = self.graph.constants.shape(self.inputs[index]) if self.is_constant(index) else None
+        shape = self.shape_if_constant(index)
         if shape is None:
             raise self.not_constant(index)
         return shape
 
+    def shape_if_constant(self, index: int) -> tuple[int, ...] | None:
+        """Shape of an input, without reading its data; None where it is not known before the model runs."""
+        return self.graph.constants.shape(self.inputs[index]) if self.is_constant(index) else None
+
     @property
     def kernel_size(self) -> int:
         """Elements of the constant second input, 0 where there is none."""
-        shape = self.graph.constants.shape(self.inputs[1]) if self.is_constant(1) else None
+        shape = self.shape_if_constant(1)
         return 0 if shape is None else math.prod(shape)
 
     def conv_geometry(self, kernel_shape: Sequence[int], *, unknown_pads: bool = False) -> ConvGeometry:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from repvgg_onnx.graph.bodies import fed_inputs
+from repvgg_onnx.graph.normalize import axes_of
 from repvgg_onnx.graph.shapes import Axis
 
 NO_TENSOR = 0
@@ -54,14 +55,4 @@ def type_name(elem_type: int) -> str:
 
 
 def _ports(values: Iterable[onnx.ValueInfoProto]) -> tuple[Port, ...]:
-    return tuple(Port(value.name, value.type.tensor_type.elem_type, _axes(value)) for value in values)
-
-
-def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...] | None:
-    """Axes as they are declared; negative sizes are dynamic."""
-    if not value.type.tensor_type.HasField("shape"):
-        return None
-    return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
-        for dim in value.type.tensor_type.shape.dim
-    )
+    return tuple(Port(value.name, value.type.tensor_type.elem_type, axes_of(value)) for value in values)

@@ -50,7 +50,7 @@ def parse_config(text: str) -> Any:
 
     Raises:
         ModelError: it is none.
-        ExtraMissingError: as for ``model_config_messages``.
+        ExtraMissingError: tritonclient is not installed, or cannot be used.
     """
     try:
         return text_format.Parse(text, model_config_messages().ModelConfig())

@@ -68,7 +68,7 @@ def options_of(keywords: Mapping[str, Any]) -> tuple[CompileOptions, CheckOption
     compiling, running = ({each.name for each in fields(kind)} for kind in (CompileOptions, CheckOptions))
     unknown = keywords.keys() - compiling - running
     if unknown:
-        raise TypeError(f"there is no option {min(unknown)!r}")
+        raise TypeError(f"unknown option {min(unknown)!r}")
     return (
         CompileOptions(**{name: value for name, value in keywords.items() if name in compiling}),
         CheckOptions(**{name: value for name, value in keywords.items() if name in running}),

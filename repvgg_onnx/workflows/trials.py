@@ -8,6 +8,8 @@ from onnx.helper import make_tensor_value_info
 
 from repvgg_onnx.compiler.decisions import Decisions, Doubt
 from repvgg_onnx.compiler.fuse import Fusion
+from repvgg_onnx.compiler.lifters import is_kernel_operator
+from repvgg_onnx.graph.bodies import operator_of, subgraphs
 from repvgg_onnx.graph.cut import Cutter
 from repvgg_onnx.graph.view import FLOATS, GraphView
 
@@ -15,7 +17,6 @@ Fuse = Callable[[onnx.ModelProto, Mapping[str, tuple[int, ...]], Decisions], Fus
 
 CONTEXT = 8
 """Most nodes on the way to a root that run with its region: those of a LayerNormalization written out."""
-ENDS_CONTEXT = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "If", "Loop", "Scan"})
 
 _INTEGERS = frozenset({onnx.TensorProto.INT32, onnx.TensorProto.INT64, onnx.TensorProto.BOOL})
 
@@ -105,12 +106,17 @@ def _starts(view: GraphView, fused: Cutter, roots: Iterable[str]) -> tuple[str, 
         node = fused.maker(name)
         read = [] if node is None else [each for each in node.input if each and each not in view.constants]
         known = all(_size(view, each) is not None and view.elem_type(each) in FLOATS for each in (name, *read))
-        if node is None or distance == CONTEXT or node.op_type in ENDS_CONTEXT or not known:
+        if node is None or distance == CONTEXT or _ends_context(node) or not known:
             starts[name] = None
             continue
         names += [(each, distance + 1) for each in dict.fromkeys(read) if each not in seen]
         seen.update(read)
     return tuple(starts)
+
+
+def _ends_context(node: onnx.NodeProto) -> bool:
+    """Whether nothing before the node can be one operator with what follows: a kernel, or control flow."""
+    return is_kernel_operator(operator_of(node)) or bool(subgraphs(node))
 
 
 def _part(view: GraphView, cutter: Cutter, roots: tuple[str, ...], sinks: list[str]) -> onnx.ModelProto:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -59,6 +60,23 @@ class SEBlock(nn.Module):
         return x * torch.sigmoid(self.up(gate))
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a block is built.
+
+    Attributes:
+        squeeze_excite: put squeeze-and-excite before the Relu.
+        identity: have the branch that keeps the input, where the shapes agree (table 6 of the paper leaves it out).
+        pointwise: have the branch with the 1×1 (likewise).
+        deployed: build the deployed form.
+    """
+
+    squeeze_excite: bool = False
+    identity: bool = True
+    pointwise: bool = True
+    deployed: bool = False
+
+
 class RepVGGBlock(nn.Module):
     """3×3 Conv→BN + 1×1 Conv→BN + BN of the input (where the shapes agree), squeeze-and-excite if asked, Relu.
 
@@ -70,10 +88,7 @@ class RepVGGBlock(nn.Module):
         stride: of the 3×3 and of the 1×1.
         dilation: of the 3×3.
         groups: of the 3×3 and of the 1×1.
-        squeeze_excite: put squeeze-and-excite before the Relu.
-        identity: have the branch that keeps the input, where the shapes agree (table 6 of the paper leaves it out).
-        pointwise: have the branch with the 1×1 (likewise).
-        deployed: build the deployed form.
+        **form: the fields of Form.
     """
 
     def __init__(
@@ -84,24 +99,22 @@ class RepVGGBlock(nn.Module):
         stride: int = 1,
         dilation: int = 1,
         groups: int = 1,
-        squeeze_excite: bool = False,
-        identity: bool = True,
-        pointwise: bool = True,
-        deployed: bool = False,
+        **form: bool,
     ) -> None:
         super().__init__()
+        built = Form(**form)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.stride, self.dilation, self.groups, self.deployed = stride, dilation, groups, deployed
+        self.stride, self.dilation, self.groups, self.deployed = stride, dilation, groups, built.deployed
         self.nonlinearity = nn.ReLU()
-        self.se = SEBlock(out_channels, out_channels // 16) if squeeze_excite else nn.Identity()
-        if deployed:
+        self.se = SEBlock(out_channels, out_channels // 16) if built.squeeze_excite else nn.Identity()
+        if built.deployed:
             self.rbr_reparam = nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups)
             return
-        has_identity = identity and in_channels == out_channels and stride == 1
+        has_identity = built.identity and in_channels == out_channels and stride == 1
         self.rbr_identity = nn.BatchNorm2d(in_channels) if has_identity else None
         branch = partial(_conv_bn, in_channels, out_channels, stride=stride, groups=groups)
         self.rbr_dense = branch(size=3, dilation=dilation)
-        self.rbr_1x1 = branch(size=1, dilation=1) if pointwise else None
+        self.rbr_1x1 = branch(size=1, dilation=1) if built.pointwise else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps n  c_out  ceil(h/stride)  ceil(w/stride) of ``x``: n  c_in  h  w."""
@@ -159,10 +172,7 @@ class RepVGG(nn.Module):
         groups: groups of layers 3, 5, 7, ... (layer 1 is stage 0); all others have one.
         in_channels: channels of the image.
         num_classes: outputs of the classifier.
-        squeeze_excite: put squeeze-and-excite before every Relu.
-        identity: as of ``RepVGGBlock``.
-        pointwise: as of ``RepVGGBlock``.
-        deployed: build the deployed form.
+        **form: the fields of Form, for every block.
     """
 
     def __init__(
@@ -174,10 +184,7 @@ class RepVGG(nn.Module):
         groups: int = 1,
         in_channels: int = 3,
         num_classes: int = 1000,
-        squeeze_excite: bool = False,
-        identity: bool = True,
-        pointwise: bool = True,
-        deployed: bool = False,
+        **form: bool,
     ) -> None:
         super().__init__()
         self.stages: list[str] = []
@@ -189,10 +196,7 @@ class RepVGG(nn.Module):
                     width,
                     stride=1 if position else stride,
                     groups=groups_of(layer + position, groups),
-                    squeeze_excite=squeeze_excite,
-                    identity=identity,
-                    pointwise=pointwise,
-                    deployed=deployed,
+                    **form,
                 )
                 for position in range(depth)
             ]
@@ -225,21 +229,9 @@ def repvgg(
     num_blocks: Sequence[int],
     width_multipliers: tuple[float, float],
     groups: int,
-    squeeze_excite: bool,
-    deployed: bool,
     num_classes: int,
-    identity: bool = True,
-    pointwise: bool = True,
+    **form: bool,
 ) -> RepVGG:
     """A RepVGG of the paper for ImageNet: widths by table 2, stride 2 at the start of each of its five stages."""
-    return RepVGG(
-        num_blocks,
-        widths=widths_of(*width_multipliers),
-        strides=(2, 2, 2, 2, 2),
-        groups=groups,
-        num_classes=num_classes,
-        squeeze_excite=squeeze_excite,
-        identity=identity,
-        pointwise=pointwise,
-        deployed=deployed,
-    )
+    widths, strides = widths_of(*width_multipliers), (2, 2, 2, 2, 2)
+    return RepVGG(num_blocks, widths, strides, groups=groups, num_classes=num_classes, **form)

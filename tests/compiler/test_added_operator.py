@@ -32,8 +32,8 @@ def einsum(registry):
         if node.attributes["equation"].replace(b" ", b"") != b"nchw,oc->nohw":
             raise LiftError("not-affine", "Einsum does more than mix the channels")
         geometry = Geometry.pointwise(*node.constant_shape(1), 1, value.conv.geometry.rank)
-        conv = AffineConv.deferred(geometry, lambda: node.constant(1).reshape(geometry.kernel_dims))
-        return value.through(conv, frame.sizes, "Einsum")
+        conv = AffineConv.deferred(geometry, lambda: node.constant(1).reshape(geometry.kernel_dims), word="Einsum")
+        return value.through(conv, frame.sizes)
 
     PRODUCTS["Einsum"] = replace(PRODUCTS["Einsum"], channels=lambda _, matrix: matrix[1])
 
@@ -46,7 +46,7 @@ def fused_conv(registry):
     def lift(node: NodeView, operands: Operands, frame: Frame) -> Value:
         value = the_value(operands)
         value.require_channels_first("FusedConv")
-        return value.through(conv_of(node), frame.sizes, "FusedConv")
+        return value.through(conv_of(node), frame.sizes)
 
     PRODUCTS[FUSED_CONV] = PRODUCTS["Conv"]
 

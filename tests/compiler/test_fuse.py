@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 import repvgg_onnx
 from repvgg_onnx import CheckError, fuse
 from repvgg_onnx.compiler.results import Member
+from repvgg_onnx.graph.load import Source
 from tests.models import assert_fuses, assert_same_outputs, assert_settled, build, ops, repvgg_block, weights_of
 
 MEMBERS, VERSION = "repvgg_onnx.members", "repvgg_onnx.version"
@@ -225,3 +226,26 @@ def test_weights_of_the_last_member_do_not_stay_behind():
     }"""
     fused = assert_fuses(build(text, w=(4, 4, 1, 1), gamma=(4,), beta=(4,), mean=(4,), var=(4,)), ["Conv"]).model
     assert len(fused.graph.initializer) == 2
+
+
+@pytest.mark.parametrize("ir_version", [3, 10])
+def test_whatever_a_model_is_given_as_becomes_the_same_bytes(tmp_path, ir_version):
+    text = (
+        "net (float[1,4,5,7] x{}) => (float[1,6,5,7] y) {{ c = Conv(x, k)  m = Mul(c, g)  n = Relu(m)  y = Mul(n, g) }}"
+    )
+    listed = ", float[6,4,64,64] k, float[6,1,1] g" if ir_version < 4 else ""
+    model = build(text.format(listed), ir_version=ir_version, k=(6, 4, 64, 64), g=(6, 1, 1))
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 4, 68, 70)))
+    onnx.save(model, tmp_path / "net.onnx")  # a kernel this large stays in the file until it is read
+    given = [model, model.SerializeToString(), tmp_path / "net.onnx"]
+
+    made = [fuse(each) for each in given]
+
+    assert len({fusion.model.SerializeToString(deterministic=True) for fusion in made}) == 1
+    assert [len(fusion.regions) for fusion in made] == [1, 1, 1]
+    assert len({fusion.remarks for fusion in made}) == 1
+    source = Source.of(tmp_path / "net.onnx")
+    for _ in range(2):  # a source is not used up
+        fusion = fuse(source)
+        fusion.files.load_all(fusion.model)
+        assert fusion.model.SerializeToString(deterministic=True) == made[0].model.SerializeToString(deterministic=True)

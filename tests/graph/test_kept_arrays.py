@@ -65,7 +65,7 @@ def test_a_fused_file_is_the_same_whether_its_arrays_were_kept_or_not(all_are_la
     fusion = fuse(opened)
     kernel = next(tensor for tensor in fusion.model.graph.initializer if tensor.name.endswith(".kernel"))
     with staging(tmp_path / "kept.onnx") as place:
-        stage_model(fusion.model, place, opened.files)
+        stage_model(fusion.model, place, fusion.files)
         place.commit()
     save_model(fuse(load_model(source)).model, tmp_path / "whole.onnx")
 

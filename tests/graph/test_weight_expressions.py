@@ -90,6 +90,14 @@ def test_a_convolution_of_constants_counts_what_it_multiplies():
     assert run_node(node, arrays, model.opset_import, Budget(macs // MACS_A_BYTE))["w"].shape == (1, 64, 32, 32)
 
 
+def test_an_einsum_of_constants_counts_what_it_multiplies():
+    arrays = {"m": np.ones((256, 4096), np.float32), "v": np.ones((4096, 64), np.float32)}
+    model = build('net () => (float[256,64] w) { w = Einsum<equation="ij,jk->ik">(m, v) }', **arrays)
+    node, macs = model.graph.node[0], 256 * 4096 * 64
+    assert not run_node(node, arrays, model.opset_import, Budget(macs // MACS_A_BYTE - 1))
+    assert run_node(node, arrays, model.opset_import, Budget(macs // MACS_A_BYTE))["w"].shape == (256, 64)
+
+
 @pytest.mark.parametrize("attribute", ["group=0", "strides=[0,1]", "dilations=[0,1]", "strides=[-1,1]"])
 def test_a_convolution_of_constants_that_would_divide_by_zero_is_not_run(attribute):
     arrays = {"k": np.ones((4, 4, 1, 1), np.float32), "v": np.ones((1, 4, 5, 7), np.float32)}

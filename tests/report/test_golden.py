@@ -141,7 +141,7 @@ def test_bench_of_several_batches(agrees, block):
 def test_autotune(agrees, monkeypatch, tmp_path):
     races = Races()
     races.parts |= {"b": SLOWER, "h": FASTER}
-    monkeypatch.setattr(autotune, "benchmark", races)
+    monkeypatch.setattr(autotune, "measure", races)
     onnx.save(twice(), tmp_path / "net.onnx")
     agrees("autotune", "fuse", tmp_path / "net.onnx", "--autotune", "--no-bench")
 

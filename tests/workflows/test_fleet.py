@@ -66,7 +66,7 @@ def test_on_a_dask_cluster(models, tmp_path, monkeypatch, processes):
     from distributed import Client, LocalCluster
 
     out = tmp_path / "out"
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "local_directory": str(tmp_path)}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "local_directory": str(tmp_path)}
     with LocalCluster(processes=processes, **options) as cluster, Client(cluster) as client:
         files = fuse_many(models, out, executor=client.get_executor(), threads=1)
 

@@ -68,10 +68,24 @@ class Sight:
             LiftError: one is not known; costs are not guessed here.
         """
         known = self.graph.sizes.get(tensor) or self.graph.types.get(tensor)
-        sizes = None if known is None else known.static_shape
+        sizes = None if known is None else known.static_shape or self._evaluated(tensor)
         if not sizes or min(sizes) < 1:
             raise LiftError("sizes-unknown", f"the size of {tensor!r} is not known, so that costs cannot be compared")
         return sizes
+
+    def _evaluated(self, tensor: str) -> tuple[int, ...] | None:
+        """Sizes that inference left open, by those that they are products of."""
+        found = []
+        for size in self.dims.shape(tensor) or ():
+            total = size.number
+            for name, axis in size.symbols:
+                known = self.graph.sizes.get(name)
+                part = known.shape[axis] if known is not None and known.shape is not None else None
+                if part is None:
+                    return None
+                total *= part
+            found.append(total)
+        return tuple(found) or None
 
     def elements(self, tensor: str, axis: int, channels: int) -> int:
         """Elements of a tensor with another number of channels."""

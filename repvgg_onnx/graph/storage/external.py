@@ -75,7 +75,8 @@ def resolve_all(tensors: Iterable[onnx.TensorProto], folder: Path) -> list[tuple
     """The external ones of these tensors and where they lie. Tensors may share a range, but not overlap otherwise.
 
     Raises:
-        ModelError: as for ``resolve``; or two ranges overlap in part, or the same ranges are named too often.
+        ModelError: a place is missing, unsafe or too small, two ranges overlap in part, or the same ranges are named
+            too often.
     """
     known: dict[str, tuple[Path, int]] = {}
     found = [(tensor, resolve(tensor, folder, known)) for tensor in tensors if is_external(tensor)]

@@ -124,10 +124,7 @@ def _tables(report: FuseReport) -> Iterator[Table]:
     yield Table(
         "Left as they were",
         ("region", "error", "feed"),
-        tuple(
-            (Cell(printable(parity.name), code=True), _scientific(parity.error), Cell(parity.feed))
-            for parity in report.rolled_back
-        ),
+        tuple((_code(parity.name), _scientific(parity.error), Cell(parity.feed)) for parity in report.rolled_back),
     )
     yield Table(
         "Not folded",
@@ -153,7 +150,7 @@ def _change_row(label: str, before: str, after: str) -> tuple[Cell, ...]:
 
 def _region_row(region: Region, error: float | None) -> tuple[Cell, ...]:
     return (
-        Cell(printable(region.name), code=True),
+        _code(region.name),
         Cell(printable(branch_sum(region))),
         Cell(printable(folded_node(region))),
         Cell(f"{region.c_in} → {region.c_out}", region.c_out),
@@ -179,7 +176,7 @@ def _verification(verified: Verification) -> Part:
     outputs = sorted(parity.outputs, key=lambda output: output.error, reverse=True)
     rows = [
         (
-            Cell(printable(output.name), code=True),
+            _code(output.name),
             Cell(f"{output.dtype} {'×'.join(map(str, output.shape))}"),
             _scientific(output.error),
             _scientific(output.noise),
@@ -190,7 +187,6 @@ def _verification(verified: Verification) -> Part:
         )
         for output in outputs
     ]
-    origins = verified.bisection.origins if verified.bisection else ()
     return Part(
         title=f"{printable(verified.before)} and {printable(verified.after)}",
         tone="good" if parity.passed else "bad",
@@ -207,32 +203,25 @@ def _verification(verified: Verification) -> Part:
                 ("output", "type", "error", "own noise", "tolerance", "range", "worst on", "verdict"),
                 tuple(rows),
             ),
-            Table(
-                "Tensors inside that differ",
-                ("tensor", "error", "own noise", "limit", "feed"),
-                tuple(
-                    (
-                        Cell(printable(tensor.name), code=True),
-                        *map(_scientific, (tensor.error, tensor.noise, tensor.limit)),
-                        Cell(tensor.feed),
-                    )
-                    for tensor in parity.inner
-                    if not tensor.passed
-                ),
-            ),
-            Table(
-                "Where they begin to differ",
-                ("tensor", "node", "error"),
-                tuple(
-                    (
-                        Cell(printable(tensor.name), code=True),
-                        Cell(printable(tensor.node), code=True),
-                        _scientific(tensor.error),
-                    )
-                    for tensor in origins
-                ),
-            ),
+            *_differences(verified),
         ),
+    )
+
+
+def _differences(verified: Verification) -> tuple[Table, ...]:
+    """The tensors inside that differ, and those at which the models begin to."""
+    inner = [
+        (_code(tensor.name), *map(_scientific, (tensor.error, tensor.noise, tensor.limit)), Cell(tensor.feed))
+        for tensor in verified.parity.inner
+        if not tensor.passed
+    ]
+    origins = [
+        (_code(tensor.name), _code(tensor.node), _scientific(tensor.error))
+        for tensor in (verified.bisection.origins if verified.bisection else ())
+    ]
+    return (
+        Table("Tensors inside that differ", ("tensor", "error", "own noise", "limit", "feed"), tuple(inner)),
+        Table("Where they begin to differ", ("tensor", "node", "error"), tuple(origins)),
     )
 
 
@@ -259,6 +248,10 @@ def _bench(report: BenchReport) -> Part:
     noisy = tuple(f"noisy: {sentence}" for sentence in warnings)
     title = ", ".join(map(printable, report.models))
     return Part(title, "plain", "measured", (str(report.environment), *noisy), (), (), tuple(charts), tuple(tables))
+
+
+def _code(name: str) -> Cell:
+    return Cell(printable(name), code=True)
 
 
 def _scientific(number: float) -> Cell:
