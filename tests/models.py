@@ -148,10 +148,10 @@ def assert_settled(fusion: Fusion) -> None:
     assert stored <= read
 
 
-def assert_refuses(model: onnx.ModelProto, *codes: str) -> Fusion:
+def assert_refuses(model: onnx.ModelProto, *codes: str, below: bool = True) -> Fusion:
     """Nothing folds, the same object comes back with the same bytes, and each code is among the reasons."""
     before = model.SerializeToString(deterministic=True)
-    fusion = fuse(model)
+    fusion = fuse(model, below=below)
     assert not fusion.regions
     assert fusion.model is model
     assert model.SerializeToString(deterministic=True) == before

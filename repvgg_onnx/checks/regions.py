@@ -30,7 +30,7 @@ class Piece:
 
     Attributes:
         name: of the node that stands for it.
-        root: tensor of the original that it reads.
+        roots: tensors of the original that it reads.
         sink: tensor of the original that it computes.
         model: from the root to the sink.
         majorant: the same with absolute values in float32, from ``|root|`` to what rounding errors are proportional
@@ -40,7 +40,7 @@ class Piece:
     """
 
     name: str
-    root: str
+    roots: tuple[str, ...]
     sink: str
     model: onnx.ModelProto
     majorant: onnx.ModelProto | None
@@ -95,7 +95,7 @@ def check_regions(known: Reference, pieces: Sequence[Piece]) -> tuple[RegionPari
     found: list[RegionParity] = []
     for start in range(0, len(pieces), AT_ONCE):
         some = pieces[start : start + AT_ONCE]
-        names = list(dict.fromkeys(name for piece in some for name in (piece.root, piece.sink)))
+        names = list(dict.fromkeys(name for piece in some for name in (*piece.roots, piece.sink)))
         recorded = [(feed, known.inner(feed, names)) for feed in feeds]
         found += [_compare(piece, recorded, tolerance, known.conditions) for piece in some]
     return tuple(found)
@@ -114,7 +114,7 @@ def _compare(
             results = [session.run({name: values[name] for name in read})[piece.sink] for _, values in recorded]
     except (LoadError, RunError):
         return RegionParity(piece.name, piece.sink, math.inf, math.inf, 0.0, tolerance, recorded[0][0].label)
-    bounds = list(_bounds(piece, [values[piece.root] for _, values in recorded], conditions))
+    bounds = list(_bounds(piece, [values for _, values in recorded], conditions))
     worst: RegionParity | None = None
     for (feed, values), result, bound in zip(recorded, results, bounds, strict=True):
         parity = _judged(piece, values[piece.sink], result, bound, tolerance, feed.label)
@@ -136,21 +136,26 @@ def _noise(piece: Piece, values: Mapping[str, Array], conditions: CheckOptions) 
     return max(normalized_error(values[piece.sink], other) for other in others)
 
 
-def _bounds(piece: Piece, roots: Sequence[Array], conditions: CheckOptions) -> Iterator[Array | None]:
-    """For each recorded root a bound on the error of each element of the sink; None where there is none.
+def _bounds(piece: Piece, recorded: Sequence[Mapping[str, Array]], conditions: CheckOptions) -> Iterator[Array | None]:
+    """For each recorded feed a bound on the error of each element of the sink; None where there is none.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1: n roundings change a sum by at most
         n·u / (1 − n·u) times the sum of the absolute values of its terms.
     """
-    unit = piece.roundings * UNIT_ROUNDOFF.get(roots[0].dtype.name, 1.0)
+    unit = piece.roundings * UNIT_ROUNDOFF.get(recorded[0][piece.roots[0]].dtype.name, 1.0)
     if piece.majorant is None or unit >= 1.0:
-        yield from [None] * len(roots)
+        yield from [None] * len(recorded)
         return
     with loadable(piece.majorant) as source:
         session = replace(conditions, provider=CPU).open(source, PLAIN)
-        for root in roots:
-            magnitude = np.abs(root.astype(np.float32))
-            yield session.run({piece.root: magnitude})[piece.sink].astype(np.float64) * (unit / (1.0 - unit))
+        for values in recorded:
+            given = {name: _magnitude(values[name]) for name in session.inputs}
+            yield session.run(given)[piece.sink].astype(np.float64) * (unit / (1.0 - unit))
+
+
+def _magnitude(value: Array) -> Array:
+    """Absolute values of a floating-point tensor; what is none, such as a shape, stays as it is."""
+    return np.abs(value.astype(np.float32)) if value.dtype.name in UNIT_ROUNDOFF else value
 
 
 def _judged(

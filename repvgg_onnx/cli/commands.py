@@ -17,6 +17,7 @@ from repvgg_onnx.cli.options import (
     Output,
     Runtime,
     assumption_options,
+    below_option,
     ignore_option,
     labels_option,
     many_options,
@@ -86,6 +87,7 @@ class FuseCommand(ConfigurableCommand):
 @click.option("--no-bench", is_flag=True, help="Do not measure latency.")
 @assumption_options
 @max_constant_option
+@below_option
 @tolerance_option
 @runtime_options
 @labels_option
@@ -134,6 +136,7 @@ def fuse(ctx: click.Context, /, **_: Any) -> None:
 )
 @assumption_options
 @max_constant_option
+@below_option
 @shape_option
 @ignore_option
 @all_option
@@ -160,6 +163,7 @@ def check(ctx: click.Context, /, **_: Any) -> None:
 @click.option("--per-layer", is_flag=True, help="List every node with what it multiplies, moves and keeps in memory.")
 @assumption_options
 @max_constant_option
+@below_option
 @shape_option
 @ignore_option
 @config_options

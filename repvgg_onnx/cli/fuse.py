@@ -165,6 +165,8 @@ def _deciding(task: FuseTask) -> tuple[str, ...]:
     given += [word for name in compiling.outputs for word in ("--outputs", name)]
     if compiling.max_constant_mb != DEFAULT_MB:
         given += ["--max-constant-mb", str(compiling.max_constant_mb)]
+    if not compiling.below and not options.check:
+        given.append("--no-below")
     for name, shape in task.runtime.shapes.items():
         given += ["--shape", f"{name}={','.join(map(str, shape))}"]
     return (*given, *(("--decisions", str(options.decisions)) if options.decisions and not options.autotune else ()))

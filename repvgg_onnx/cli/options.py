@@ -306,6 +306,13 @@ max_constant_option = click.option(
 )
 """``--max-constant-mb``."""
 
+below_option = click.option(
+    "--below/--no-below",
+    default=None,
+    help="Move maps of the channels through resizing, pooling and Concat too.  [default: below, unless checking]",
+)
+"""``--below`` and ``--no-below``; where neither is given, what only checks does without."""
+
 ignore_option = click.option(
     "--ignore",
     multiple=True,

@@ -83,8 +83,7 @@ def emit(
         written.main.name = _main_member(plan).proto.name
         for node, step in zip(reversed(written.nodes), reversed(plan.form.steps), strict=False):
             node.name = step.proto.name if step.index in plan.removed else ""
-        members = [[member.op_type, member.name] for node in plan.members for member in members_of(node)]
-        written.main.metadata_props.add(key=PROVENANCE, value=json.dumps(members, ensure_ascii=False))
+        note_members(written.main, plan.members)
         nodes[plan.last.index] = written.nodes
         removed |= plan.removed
         origin = Origin(plan.frame, plan.value, plan.form, view.elem_type(plan.sink), written.main.output[0])
@@ -98,7 +97,7 @@ def emit(
         around = around.outer
     if files is not None:
         files.keep_only(model.graph.initializer)
-    _stamp(model)
+    stamp(model)
     return regions
 
 
@@ -109,6 +108,12 @@ def members_of(node: NodeView) -> tuple[Member, ...]:
             with suppress(ValueError, TypeError):  # somebody else's note
                 return tuple(Member(str(name), str(op_type)) for op_type, name in json.loads(entry.value))
     return (Member(node.name, node.op_type),)
+
+
+def note_members(node: onnx.NodeProto, stands_for: Iterable[NodeView]) -> None:
+    """Writes into a node which original nodes it stands for."""
+    members = [[member.op_type, member.name] for each in stands_for for member in members_of(each)]
+    node.metadata_props.add(key=PROVENANCE, value=json.dumps(members, ensure_ascii=False))
 
 
 def _main_member(plan: Plan) -> NodeView:
@@ -140,7 +145,7 @@ def region_of(plan: Plan, name: str) -> Region:
     )
 
 
-def _stamp(model: onnx.ModelProto) -> None:
+def stamp(model: onnx.ModelProto) -> None:
     """Says by which version the model was fused."""
     for entry in model.metadata_props:
         if entry.key == VERSION:

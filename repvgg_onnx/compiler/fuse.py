@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from repvgg_onnx.compiler.below.rewrite import Rewrite
+from repvgg_onnx.compiler.below.search import find_rewrites, held_back, may_find
+from repvgg_onnx.compiler.below.write import write_rewrites
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.decisions import UNDECIDED, Decisions, Doubt
 from repvgg_onnx.compiler.doubts import declined_doubts, doubtful_groups, folded_doubts
@@ -30,7 +33,7 @@ from repvgg_onnx.graph import assume, surgeon
 from repvgg_onnx.graph.bodies import fed_inputs, tensor_bytes
 from repvgg_onnx.graph.link import Skeletons, skeletons_of, view_model
 from repvgg_onnx.graph.load import ModelLike, Source
-from repvgg_onnx.graph.normalize import inline_functions, tensor_types
+from repvgg_onnx.graph.normalize import TensorType, inline_functions, tensor_types
 from repvgg_onnx.graph.shapes import bind_shapes
 from repvgg_onnx.graph.standardize import standardize_weights
 from repvgg_onnx.graph.storage.files import TensorFiles
@@ -54,6 +57,7 @@ class Fusion:
         remarks: what is to be known of the result, in sentences: why it is larger than the input, if it is.
         origins: what the regions of the main graph were folded from, by sink; it refers to the input's weights, does
             not leave the process, and is empty where they are in a file, which may change.
+        types: of the input's tensors, on the sizes that costs were counted with.
         files: where the initializers are that the model only refers to, if a source was given that refers to some.
     """
 
@@ -64,11 +68,12 @@ class Fusion:
     doubts: tuple[Doubt, ...] = ()
     remarks: tuple[str, ...] = ()
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
+    types: Mapping[str, TensorType] = field(default_factory=dict, repr=False, compare=False)
     files: TensorFiles | None = field(default=None, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what does not leave the process."""
-        return {**vars(self), "origins": {}, "files": None}
+        return {**vars(self), "origins": {}, "types": {}, "files": None}
 
 
 @timed("fold")
@@ -80,7 +85,7 @@ def fuse(
     refused: Mapping[str, Refusal] | None = None,
     **options: "Unpack[CompileKeywords]",
 ) -> Fusion:
-    """Every affine region that is cheaper as one node stands as one node.
+    """Every affine region that is cheaper as one node stands as one node, and every map where it costs least.
 
     Args:
         model: a path, the bytes of a file, a model, a graph of onnx-graphsurgeon, or a source. None of them is changed;
@@ -88,7 +93,8 @@ def fuse(
         decisions: regions to fold or to keep whatever they cost, as ``autotune`` measures them.
         refused: tensors that no region may end in, each with the reason to report.
         **options: the fields of CompileOptions: ``shapes``, ``assume_inference``, ``freeze_initializers``,
-            ``assume_placeholders``, ``outputs``, ``max_constant_mb``.
+            ``assume_placeholders``, ``outputs``, ``max_constant_mb``,
+            ``below``.
 
     Returns:
         The rewritten model, what was folded, and what was not and why. The model is a graph of onnx-graphsurgeon where
@@ -138,22 +144,32 @@ def compiled(
         # Asked now, since a model that is owned is changed.
         stored, fixed = tensor_bytes(prepared.model), assume.fixed_initializers(prepared.model)
         known: Skeletons | Shapes = prepared.skeletons
+        below = prepared.options.below and not decisions.keep_all
         while True:
             linked = view_model(working, known, max_constant_mb=prepared.options.max_constant_mb, files=files)
             views = list(_all_graphs(linked))
             made.tell(linked)
+            made.types = made.types or linked.sizes
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             made.tensors.update(name for node in linked.nodes for name in node.outputs)
-            if not any(findings.groups for findings in found):
+            if below:
+                found[-1] = held_back(linked, found[-1], made.refused)
+            folds = any(findings.groups for findings in found)
+            moves = find_rewrites(linked, found[-1].walk, made.refused) if below and not folds else []
+            if not folds and not moves:
                 break
             if not owned:
                 working, owned = _copy(working), True
                 views = list(_all_graphs(linked.rebased(working.graph)))
-            final = is_final(linked, found)  # asked while the graph is as it was searched
+            known = prepared.sizes
+            if moves:
+                made.moved(working, views[-1], len(views) - 1, moves)
+                continue
+            # Asked while the graph is as it was searched.
+            final = is_final(linked, found) and not (below and may_find(linked))
             if made.round(working, views, found) and final:
                 found = [settled(linked, found[-1])]
                 break
-            known = prepared.sizes
         _require_sinks(decisions, made.tensors)
         refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
         fused = working if made.regions else prepared.model
@@ -163,7 +179,7 @@ def compiled(
         doubts = (*made.doubts, *declined_doubts(found[-1].declined))
         origins = made.origins if files is None else {}
         regions = tuple(made.regions.values())
-        return Fusion(fused, regions, refusals, prepared.notes, doubts, remarks, origins, files)
+        return Fusion(fused, regions, refusals, prepared.notes, doubts, remarks, origins, made.types, files)
 
 
 @dataclass
@@ -177,6 +193,7 @@ class _Made:
         tensors: what nodes of the main graph make or made.
         origins: what the regions of the main graph were folded from, by sink.
         growth: why the file may have grown.
+        types: of the tensors that there were at first.
     """
 
     refused: dict[str, Refusal]
@@ -185,6 +202,7 @@ class _Made:
     tensors: set[str] = field(default_factory=set)
     origins: dict[str, Origin] = field(default_factory=dict)
     growth: Growth = field(default_factory=Growth)
+    types: Mapping[str, TensorType] = field(default_factory=dict)
 
     def round(self, model: onnx.ModelProto, views: Sequence[GraphView], found: Sequence[Findings]) -> bool:
         """Folds what was found in each graph of a model; whether all of it could be folded.
@@ -209,6 +227,16 @@ class _Made:
                 if sink not in new or refusal.code != "too-large"
             }
         return not new
+
+    def moved(self, model: onnx.ModelProto, view: GraphView, number: int, moves: Sequence[Rewrite]) -> None:
+        """Moves what was found in the main graph; what has no exact form there is refused, and not tried again."""
+        written = write_rewrites(model, view, moves, self.refused)
+        sinks = {region.sink for region in written}
+        done = [move for move in moves if sinks.issuperset(each.sink for each in move.moved)]
+        gone = {name for move in done for index in move.removed for name in view.nodes[index].outputs}
+        self.regions = {key: region for key, region in self.regions.items() if key[0] != number or key[1] not in gone}
+        self.origins = {sink: origin for sink, origin in self.origins.items() if not gone & {sink, origin.product}}
+        self.regions |= {(number, region.sink): region for region in written}
 
     def tell(self, view: GraphView) -> None:
         """The nodes of the main graph that were emitted before know what their weights were rounded from."""

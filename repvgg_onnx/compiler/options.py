@@ -22,6 +22,8 @@ class CompileOptions:
         outputs: the outputs to keep, with what they need; none keeps all.
         max_constant_mb: MiB of constants that may be computed and of weights that may be folded, beyond twice the
             size of the model's own; what would take more is refused.
+        below: moves maps of the channels through resizing, pooling, Concat and sums to where they cost least, below the
+            form that a network's authors deploy.
     """
 
     shapes: Shapes | None = None
@@ -30,6 +32,7 @@ class CompileOptions:
     assume_placeholders: bool = False
     outputs: Collection[str] = ()
     max_constant_mb: int = DEFAULT_MB
+    below: bool = True
 
 
 class CompileKeywords(TypedDict, total=False):
@@ -41,3 +44,4 @@ class CompileKeywords(TypedDict, total=False):
     assume_placeholders: bool
     outputs: Collection[str]
     max_constant_mb: int
+    below: bool

@@ -83,6 +83,8 @@ class Region:
         group: number of groups.
         cost_before: cost of the nodes that the fold removes.
         cost_after: cost of the emitted node.
+        moved: what was moved and where to, in words, if the region is a map that stands elsewhere now; the figures
+            above are then those of the map, or of its first part. Empty for a fold.
     """
 
     name: str
@@ -100,3 +102,4 @@ class Region:
     group: int
     cost_before: Cost
     cost_after: Cost
+    moved: str = ""

@@ -141,7 +141,10 @@ def _times(items: Sequence[object]) -> Text:
 
 
 def change(group: RegionGroup) -> Text:
-    """What regions were and became."""
+    """What regions were and became, or what moved where, and what it multiplies before and after."""
+    if group.regions[0].moved:
+        before, after = count(group.cost_before.macs), count(group.cost_after.macs)
+        return Text.assemble(printable(group.branches), f": {before} ", ("->", QUIET), f" {after} multiply-adds")
     return Text.assemble(printable(group.branches), (" -> ", QUIET), printable(group.folded))
 
 

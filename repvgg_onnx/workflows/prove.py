@@ -27,6 +27,7 @@ from repvgg_onnx.compiler.write import Writer, write_form
 from repvgg_onnx.errors import LiftError
 from repvgg_onnx.graph.cut import Cutter, model_of
 from repvgg_onnx.graph.load import ModelLike
+from repvgg_onnx.workflows import moves
 from repvgg_onnx.workflows.request import Keywords, Request, Written
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _proved(request: Request, written: Written) -> Proof:
     flat = prepared.flat
     pieces = list(pieces_of(flat, fusion))
     with loadable(flat) as content:
-        ends = [end for piece in pieces for end in (piece.root, piece.sink)]
+        ends = [end for piece in pieces for end in (*piece.roots, piece.sink)]
         trial = _Trial(compiled_with, reference(flat, content, request.running, exposed=ends), written)
         return trial.proof(flat, fusion, pieces)
 
@@ -207,6 +208,10 @@ def pieces_of(model: onnx.ModelProto, fusion: Fusion) -> Iterator[Piece]:
     cutter, original = Cutter(fusion.model), Cutter(model)
     own = original.made | {value.name for value in model.graph.input}
     for region in fusion.regions:
+        if region.moved:
+            piece = moves.piece_of(original, cutter, own, region, fusion.types)
+            yield from () if piece is None else (piece,)
+            continue
         root = _nearest(cutter, region.root, own) if region.sink in own and cutter.makes(region.sink) else None
         if root is None:
             continue
@@ -218,7 +223,7 @@ def pieces_of(model: onnx.ModelProto, fusion: Fusion) -> Iterator[Piece]:
             with suppress(LiftError), contained("bounding a region"):
                 majorant = _majorant(model, region, origin)
         before = partial(original.cut, ends[:1], ends[1:])
-        yield Piece(region.name, root, region.sink, whole, majorant, origin.roundings, before)
+        yield Piece(region.name, (root,), region.sink, whole, majorant, origin.roundings, before)
 
 
 def _nearest(fused: Cutter, root: str, own: Container[str]) -> str | None:

@@ -3,10 +3,12 @@
 import json
 import os
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
-from tests.cli.models import BLOCK, PLAIN, filled
+from tests.cli.models import BLOCK, HEADER, PLAIN, filled
 from tests.cli.reading import words
 
 
@@ -158,3 +160,44 @@ def test_names_that_steer_a_terminal_are_written_out(run, tmp_path):
     ran = run("check", path)
 
     assert "\x1b" not in ran.out + ran.err
+
+
+BELOW = f"""{HEADER}
+net (float[1, 4, 5, 7] image) => (float[1, 4, 10, 14] out) {{
+    smooth = Relu (image)
+    large = Resize (smooth, , scales)
+    out = Conv (large, kernel1, bias1)
+}}"""
+
+
+@pytest.fixture
+def resized(tmp_path):
+    """A model in the form that its authors deploy, with a map that could stand before a Resize."""
+    model = filled(BELOW)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([1, 1, 2, 2]), "scales"))
+    onnx.save(model, tmp_path / "resized.onnx")
+    return tmp_path / "resized.onnx"
+
+
+@pytest.mark.parametrize("command", [("check",), ("fuse", "--check")])
+def test_what_is_below_the_deployed_form_counts_where_it_is_asked_for(run, resized, command):
+    assert run(*command, resized).code == 0
+    ran = run(*command, resized, "--below")
+    assert ran.code == 1
+    assert "1x1 Conv moved before Resize x2: 2,240 -> 560 multiply-adds" in words(ran.out)
+
+
+def test_a_setting_asks_for_what_is_below(run, resized, monkeypatch):
+    monkeypatch.chdir(resized.parent)
+    (resized.parent / "repvgg-onnx.toml").write_text("below = true\n")
+    assert run("check", resized).code == 1
+    assert run("check", resized, "--no-below").code == 0
+
+
+def test_what_fuse_wrote_passes_with_below_and_without(run, resized):
+    target = resized.with_name("fused.onnx")
+    assert run("fuse", resized, "-o", target, "--no-bench").code == 0
+    assert run("check", target, "--below").code == 0
+    assert run("check", target).code == 0
+    assert run("fuse", resized, "-o", target, "--no-bench", "--no-below").code == 0
+    assert onnx.load(target).graph.node == onnx.load(resized).graph.node

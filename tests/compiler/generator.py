@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from tests.compiler import steps
+from tests.compiler import necks, steps
 from tests.compiler.sketch import Sketch, Tensor
 
 LONGEST = 6
@@ -129,4 +129,5 @@ IMAGES: tuple[Step, ...] = (
     *(steps.conv, steps.conv, steps.norm, steps.norm, steps.pool, steps.pad, steps.turn, steps.conv_transpose),
     *(steps.reshaped, steps.same_conv, steps.affine_conv, steps.affine_conv),
     *(branches, branches, branches, branches, bottleneck, siblings, parts_of, island),
+    *(necks.spatial, necks.behind, necks.behind, necks.neck, necks.neck, necks.neck, necks.tokens, necks.tokens),
 )

@@ -122,9 +122,13 @@ class Sketch:
             form = "reshape"
         return getattr(self, f"_as_{form}")(array)
 
-    def constant_of(self, op_type: str, name: str) -> str:
-        """The name of what an operator says of a tensor."""
-        return self._expression(op_type, name)
+    def empty(self) -> str:
+        """The name of a constant without elements, which stood for one that is left out."""
+        return self._as_initializer(np.zeros(0, np.float32))
+
+    def constant_of(self, op_type: str, *names: str, **attributes) -> str:
+        """The name of what an operator makes of what is not an image, such as a shape."""
+        return self._expression(op_type, *names, **attributes)
 
     def _as_initializer(self, array: np.ndarray) -> str:
         if self.ir_version < 4:

@@ -143,11 +143,11 @@ def test_every_lifter_has_a_step():
 @pytest.mark.parametrize("op_type", sorted(LIFTERS))
 def test_a_lifter_that_fails_costs_its_region_only(monkeypatch, op_type, fault):
     model = model_with(op_type)
-    whole = fuse(model)
+    whole = fuse(model, below=False)
     folds = any(member.op_type == op_type for region in whole.regions for member in region.members)
     monkeypatch.setitem(LIFTERS, op_type, replace(LIFTERS[op_type], lift=raising(fault)))
 
-    fusion = fuse(model)
+    fusion = fuse(model, below=False)
 
     assert "z" in {region.sink for region in fusion.regions}
     assert op_type not in {member.op_type for region in fusion.regions for member in region.members}
@@ -163,10 +163,10 @@ def test_a_lifter_that_fails_costs_its_region_only(monkeypatch, op_type, fault):
 @pytest.mark.parametrize("op_type", sorted(LIFTERS))
 def test_numbers_that_cannot_be_read_cost_their_region_only(monkeypatch, op_type, fault):
     model = model_with(op_type)
-    sinks = {region.sink for region in fuse(model).regions}
+    sinks = {region.sink for region in fuse(model, below=False).regions}
     monkeypatch.setitem(LIFTERS, op_type, replace(LIFTERS[op_type], lift=late(LIFTERS[op_type].lift, fault)))
 
-    fusion = fuse(model)
+    fusion = fuse(model, below=False)
 
     assert "z" in {region.sink for region in fusion.regions}
     assert not [region for region in fusion.regions for member in region.members if member.op_type == op_type]

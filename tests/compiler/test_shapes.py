@@ -191,7 +191,8 @@ def test_a_classifier_behind_a_pointwise_convolution(step):
 
 def test_a_classifier_behind_a_reshape_that_says_how_many_channels_there_are():
     model = conv_then("b = Reshape(a, t)  y = Gemm(b, g)", "2,3", x="2,6,1,1", t=ints(2, 4), g=(4, 3))
-    assert_refuses(model, "reshaped")
+    assert_refuses(model, "reshaped", below=False)
+    assert_fuses(model, ["Conv", "Reshape"])
 
 
 def test_branches_that_change_their_shapes_alike_and_not_alike():

@@ -48,6 +48,10 @@ def kinds(fusion: Fusion) -> Counter[str]:
         seen["regions with branches"] += len(region.branches) > 1
         seen["regions with chains"] += any("→" in branch for branch in region.branches)
         seen["grouped kernels"] += region.group > 1
+        seen["moved maps"] += bool(region.moved)
+        if region.moved:
+            words = region.moved.partition(" moved ")[2].split(" x")[0]
+            seen[f"moved {words}"] += 1
     return seen + Counter(f"refused {refusal.code}" for refusal in fusion.refusals)
 
 

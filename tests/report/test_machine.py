@@ -70,6 +70,7 @@ def test_a_region_has_its_members_geometry_and_costs():
         "pads": [1, 1, 1, 1],
         "dilations": [1, 1],
         "group": 2,
+        "moved": "",
         "macs_before": 700,
         "moved_bytes_before": 90,
         "macs_after": 600,

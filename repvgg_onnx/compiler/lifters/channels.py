@@ -36,7 +36,7 @@ def lift_split(node: NodeView, operands: Operands, frame: Frame) -> Sequence[Val
 def lift_slice(node: NodeView, operands: Operands, frame: Frame) -> Value:
     """Selects channels. Source: ONNX operator specification, Slice versions 1 to 13."""
     value = the_value(operands)
-    starts, ends, axes, steps = _bounds(node)
+    starts, ends, axes, steps = slice_bounds(node)
     if len(starts) != 1 or value.axis_meaning(axes[0]) != 1:
         raise LiftError("not-affine", "Slice cuts along another axis than the channels")
     return _select(value, _python_slice(starts[0], ends[0], steps[0], value.channels))
@@ -52,7 +52,7 @@ def _split_sizes(node: NodeView, channels: int) -> list[int]:
     return [size] * (count - 1) + [channels - size * (count - 1)]
 
 
-def _bounds(node: NodeView) -> tuple[list[int], list[int], list[int], list[int]]:
+def slice_bounds(node: NodeView) -> tuple[list[int], list[int], list[int], list[int]]:
     """Starts, ends, axes and steps, which were attributes up to opset 9."""
     if "starts" in node.attributes:
         starts, ends = list(node.attributes["starts"]), list(node.attributes["ends"])
