@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from repvgg_onnx.affine.conv import AffineConv
-from repvgg_onnx.affine.geometry import Geometry, Lattice
+from repvgg_onnx.affine.geometry import Geometry
 from repvgg_onnx.affine.interpreters import evaluated
 from repvgg_onnx.affine.kernels import Array, spatial
 from repvgg_onnx.errors import GeometryError
@@ -42,7 +42,7 @@ class Term(ABC):
 
     def read(self, *, sizes: bool = False) -> Array:
         """The term, or what its rounding errors are proportional to: c  *size, not to be changed."""
-        return evaluated(_steps, (self, sizes))
+        return evaluated(lambda term, sizes: term.steps(sizes), (self, sizes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,10 +180,6 @@ def field_of(size: tuple[int, ...], term: Term) -> Field:
     return Field(size, ((None, term),))
 
 
-def _steps(term: Term, sizes: bool) -> FieldSteps:
-    return term.steps(sizes)
-
-
 def require_small(channels: int, size: Sequence[int]) -> None:
     """Makes sure that a term for each channel and position can be held.
 
@@ -246,19 +242,14 @@ def reached(geometry: Geometry, size: Sequence[int]) -> NDArray[np.bool_]:
         bool, *output size.
     """
     outputs = geometry.output_size(size)
-    axes = zip(geometry.lattices, geometry.strides, size, outputs, strict=True)
-    inside = [_inside(lattice, stride, length or 0, count or 0) for lattice, stride, length, count in axes]
-    mask: NDArray[np.bool_] = np.ones([len(flags) for flags in inside], dtype=np.bool_)
-    for axis, flags in enumerate(inside):
-        np.logical_and(mask, flags.reshape(*(-1 if axis == other else 1 for other in range(len(inside)))), out=mask)
+    mask: NDArray[np.bool_] = np.ones([count or 0 for count in outputs], dtype=np.bool_)
+    for axis, lattice in enumerate(geometry.lattices):
+        # For each output position along the axis whether some tap is inside the input.
+        begins = np.arange(mask.shape[axis])[:, None] * geometry.strides[axis] + lattice.start
+        positions = begins + np.arange(lattice.count) * lattice.step
+        flags = np.logical_or.reduce((positions >= 0) & (positions < (size[axis] or 0)), axis=1)
+        np.logical_and(mask, flags.reshape(*(-1 if axis == other else 1 for other in range(mask.ndim))), out=mask)
     return mask
-
-
-def _inside(lattice: Lattice, stride: int, length: int, count: int) -> NDArray[np.bool_]:
-    """For each output position along one axis whether some tap is inside the input."""
-    positions = np.arange(count)[:, None] * stride + lattice.start + np.arange(lattice.count) * lattice.step
-    flags: NDArray[np.bool_] = np.logical_or.reduce((positions >= 0) & (positions < length), axis=1)
-    return flags
 
 
 def _seen(geometry: Geometry, tap: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:

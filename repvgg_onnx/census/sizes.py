@@ -45,9 +45,16 @@ def size_graph(model: onnx.ModelProto, given: Mapping[str, Sequence[int]]) -> Si
     bound = bind_shapes(declared, given)
     inputs = {name: shape for name, shape in bound.items() if name in given or name not in open_ranks}
     graph = _inferred(model, inputs)
-    _take_declared_outputs(graph, model.graph)
+    told = {value.name: value for value in model.graph.output}
+    for value in graph.output:  # what the model says of its outputs, where nothing else is known
+        if value.name in told and not value.type.tensor_type.HasField("shape"):
+            value.CopyFrom(told[value.name])
     _bind_names(graph, declared, inputs)
-    return Sized(graph, inputs, tuple(name for name in inputs if _is_assumed(name, declared, given)))
+    decided = {axis for other in given for axis in declared[other] if isinstance(axis, str)}
+    assumed = {
+        name for name, axes in declared.items() if any(not isinstance(a, int) and a not in decided for a in axes)
+    }
+    return Sized(graph, inputs, tuple(name for name in inputs if name in assumed and name not in given))
 
 
 def bytes_of(known: TensorType) -> int | None:
@@ -86,20 +93,6 @@ def declared_axes(graph: onnx.GraphProto) -> dict[str, tuple[Axis, ...]]:
 def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...]:
     """Axes as a model declares them; none where it leaves the rank open, and no name that only says so of an axis."""
     return tuple(name_of_axis(axis) if isinstance(axis, str) else axis for axis in axes_of(value) or ())
-
-
-def _is_assumed(name: str, declared: Mapping[str, Sequence[Axis]], given: Mapping[str, Sequence[int]]) -> bool:
-    """Whether an axis of an input has a size that follows from no given shape."""
-    decided = {axis for other in given for axis in declared[other] if isinstance(axis, str)}
-    return name not in given and any(not isinstance(axis, int) and axis not in decided for axis in declared[name])
-
-
-def _take_declared_outputs(graph: onnx.GraphProto, declared: onnx.GraphProto) -> None:
-    """Takes what the model says of its outputs where nothing else is known."""
-    told = {value.name: value for value in declared.output}
-    for value in graph.output:
-        if value.name in told and not value.type.tensor_type.HasField("shape"):
-            value.CopyFrom(told[value.name])
 
 
 def _bind_names(

@@ -30,18 +30,17 @@ def topology(model: onnx.ModelProto) -> dict[str, Operation]:
     graphs = list(all_bodies(model.graph))
     shapes = {name: shape for graph in graphs for name, shape in _constants(graph).items()}
     nodes = (node for graph in graphs for node in graph.node if node.op_type != "Constant")
-    return {label_of(node): _operation(node, shapes) for node in nodes}
+    operations: dict[str, Operation] = {}
+    for node in nodes:
+        inputs = tuple(name for name in node.input if name and name not in shapes)
+        operations[label_of(node)] = Operation(node.op_type, _detail(node, shapes), inputs, tuple(node.output))
+    return operations
 
 
 def _constants(body: Body) -> dict[str, tuple[int, ...]]:
     """Shape of every stored tensor by name; a constant that is written as numbers has no shape here."""
     written: dict[str, tuple[int, ...]] = {node.output[0]: () for node in body.node if node.op_type == "Constant"}
     return written | {name: tuple(tensor.dims) for name, tensor in stored_tensors(body).items()}
-
-
-def _operation(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Operation:
-    inputs = tuple(name for name in node.input if name and name not in shapes)
-    return Operation(node.op_type, _detail(node, shapes), inputs, tuple(node.output))
 
 
 def _detail(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -67,10 +66,8 @@ def conv_detail(kernel: tuple[int, ...], *, strides: tuple[int, ...], dilations:
     parts = ["x".join(map(str, kernel))] if kernel else []
     for word, sizes in (("stride", strides), ("dilation", dilations)):
         if set(sizes) - {1}:
-            parts.append(f"{word} {_sizes(sizes)}")
+            told = (
+                str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
+            )  # one number where all are equal
+            parts.append(f"{word} {told}")
     return ", ".join([*parts, f"group {group}"] if group > 1 else parts)
-
-
-def _sizes(sizes: tuple[int, ...]) -> str:
-    """One number where all are equal."""
-    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))

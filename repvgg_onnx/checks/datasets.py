@@ -26,6 +26,7 @@ LABELS = "labels"
 
 _NPY_MAGIC = b"\x93NUMPY"
 _INPUT_FILE = re.compile(r"input_(\d+)\.pb")
+_TEST_DATA_SET = re.compile(r"test_data_set_([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ def load_labels(labels: LabelsLike) -> Array:
     """
     if isinstance(labels, str | os.PathLike):
         path = Path(labels)
-        array = _only_array(_read(path, _read_arrays), path)
+        read = _read(path, _read_arrays)
+        if isinstance(read, dict):
+            raise CheckError(f"labels file {path} is an archive, not an .npy array")
+        array = read
     else:
         array = np.asarray(labels)
     if not _are_labels(array):
@@ -88,7 +92,12 @@ def _datasets(source: InputSource, names: Sequence[str]) -> Iterator[Dataset]:
             yield _dataset(folder.name, _read_test_data_set(folder, names), names)
         return
     arrays = _read(path, _read_arrays)
-    yield _dataset(path.name, _named(arrays, path, names), names)
+    if not isinstance(arrays, dict):
+        if len(names) != 1:
+            held = f"{path} holds one array without a name"
+            raise CheckError(f"{held}, but the model takes {len(names)}: {', '.join(names)}")
+        arrays = {names[0]: arrays}
+    yield _dataset(path.name, arrays, names)
 
 
 def _dataset(label: str, arrays: Mapping[str, Array], names: Sequence[str]) -> Dataset:
@@ -119,32 +128,15 @@ def _read_arrays(path: Path) -> dict[str, Array] | Array:
         return np.asarray(np.load(stream, allow_pickle=False))
 
 
-def _named(arrays: dict[str, Array] | Array, path: Path, names: Sequence[str]) -> dict[str, Array]:
-    if isinstance(arrays, dict):
-        return arrays
-    if len(names) != 1:
-        raise CheckError(f"{path} holds one array without a name, but the model takes {len(names)}: {', '.join(names)}")
-    return {names[0]: arrays}
-
-
-def _only_array(arrays: dict[str, Array] | Array, path: Path) -> Array:
-    if isinstance(arrays, dict):
-        raise CheckError(f"labels file {path} is an archive, not an .npy array")
-    return arrays
-
-
 def _test_data_sets(folder: Path) -> list[Path]:
     """The test data sets in a folder in the order of their numbers, or the folder itself if it is one."""
-    found = [(int(path.name.rpartition("_")[2]), path) for path in folder.glob("test_data_set_*") if _is_numbered(path)]
+    matches = [(_TEST_DATA_SET.fullmatch(path.name), path) for path in folder.iterdir() if path.is_dir()]
+    found = [(int(match[1]), path) for match, path in matches if match]
     if found:
         return [path for _, path in sorted(found)]
     if any(_INPUT_FILE.fullmatch(path.name) for path in folder.iterdir()):
         return [folder]
     raise CheckError(f"inputs folder {folder} holds neither test_data_set_* folders nor input_*.pb files")
-
-
-def _is_numbered(path: Path) -> bool:
-    return path.is_dir() and re.fullmatch(r"test_data_set_[0-9]+", path.name) is not None
 
 
 def _read_test_data_set(folder: Path, names: Sequence[str]) -> dict[str, Array]:

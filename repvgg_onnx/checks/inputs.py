@@ -68,9 +68,13 @@ def build_feeds(
             nothing is left to feed.
     """
     ranges = ranges or {}
-    _require_inputs(specs, ranges)
+    unknown = sorted(ranges.keys() - specs.keys())
+    if unknown:
+        raise CheckError(f"the model has no input {unknown[0]!r}: its inputs are {', '.join(map(repr, specs))}")
     datasets = () if inputs is None else load_datasets(inputs, tuple(specs))
-    datasets = tuple(replace(it, arrays=_cast_all(it.arrays, specs)) for it in datasets)
+    datasets = tuple(
+        replace(it, arrays={name: _cast(array, specs[name]) for name, array in it.arrays.items()}) for it in datasets
+    )
     bindings = [_bind(specs, dataset.arrays, shapes or {}) for dataset in datasets]
     drawn_as = bindings[0][0] if bindings else bind_shapes(_declared(specs), shapes or {})
     texts = _texts(specs, datasets[0], drawn_as) if datasets else {}
@@ -89,12 +93,6 @@ def build_feeds(
     if not feeds:
         raise CheckError("there is nothing to feed: neither seeds nor inputs are given")
     return tuple(feeds) if labels is None else _labelled(feeds, load_labels(labels))
-
-
-def _require_inputs(specs: Specs, ranges: Ranges) -> None:
-    unknown = sorted(ranges.keys() - specs.keys())
-    if unknown:
-        raise CheckError(f"the model has no input {unknown[0]!r}: its inputs are {', '.join(map(repr, specs))}")
 
 
 def _declared(specs: Specs) -> dict[str, tuple[int | str | None, ...]]:
@@ -161,10 +159,6 @@ def _rows(feed: Feed) -> int:
     return len(first) if first.ndim else 1
 
 
-def _cast_all(arrays: Mapping[str, Array], specs: Specs) -> dict[str, Array]:
-    return {name: _cast(array, specs[name]) for name, array in arrays.items()}
-
-
 def _cast(array: Array, spec: TensorSpec) -> Array:
     """An array of the user's in the type that the input takes."""
     dtype = dtype_of(spec)
@@ -183,7 +177,9 @@ def _bind(specs: Specs, arrays: Mapping[str, Array], shapes: Shapes) -> tuple[di
     several = {count for count in counts.values() if count > 1}
     if len(several) > 1:
         raise CheckError(f"the arrays given make different numbers of batches: {counts}")
-    wanted = {name: _shape_of_one(array, counts[name]) for name, array in arrays.items()}
+    wanted = {
+        name: (array.shape[0] // counts[name], *array.shape[1:]) if array.ndim else () for name, array in arrays.items()
+    }
     for name in wanted.keys() & shapes.keys():
         if wanted[name] != tuple(shapes[name]):
             raise CheckError(f"the array for input {name!r} is {wanted[name]}, but its shape was to be {shapes[name]}")
@@ -199,10 +195,6 @@ def _batch_count(spec: TensorSpec, array: Array, shapes: Shapes) -> int:
     if rows % axis:
         raise CheckError(f"the array for input {spec.name!r} has {rows} rows, which is not a multiple of {axis}")
     return max(rows // axis, 1)
-
-
-def _shape_of_one(array: Array, batches: int) -> tuple[int, ...]:
-    return (array.shape[0] // batches, *array.shape[1:]) if array.ndim else ()
 
 
 def _batch(array: Array, shape: tuple[int, ...], index: int) -> Array:

@@ -1,6 +1,6 @@
 """How far two computations of one model may differ: the roundings of its least precise type."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
 import onnx
@@ -53,18 +53,14 @@ def tolerance_of(model: onnx.ModelProto) -> tuple[float, str]:
     if name is None:
         return 0.0, "0: the model holds no floating-point tensors"
     limit = TOLERANCES[name]
-    return limit, f"{limit:g}: {name} is the least precise type in the model; {_roundings(limit, name)}"
+    count = float(f"{limit / UNIT_ROUNDOFF[name]:.2g}")  # that add up to the limit, to two digits
+    return limit, f"{limit:g}: {name} is the least precise type in the model; about {count:,.0f} roundings"
 
 
 def least_precise(model: onnx.ModelProto) -> str | None:
     """The least precise floating-point type that the model holds anywhere, in numpy's words; None without any."""
     names = {_NAMES[type_] for type_ in _types(model) if type_ in _NAMES}
     return max(names, key=UNIT_ROUNDOFF.__getitem__, default=None)
-
-
-def _roundings(limit: float, name: str) -> str:
-    """How many roundings of the type add up to the limit, to two digits."""
-    return f"about {float(f'{limit / UNIT_ROUNDOFF[name]:.2g}'):,.0f} roundings"
 
 
 def _types(model: onnx.ModelProto) -> Iterator[int]:
@@ -79,12 +75,9 @@ def _merely_cast(root: Body) -> set[str]:
     """Names that only Casts read: what is stored under them is taken as it is, so that its own type rounds nothing."""
     bodies = list(all_bodies(root))
     read_by = [(name, node.op_type) for body in bodies for node in body.node for name in node.input]
-    elsewhere = {name for name, op_type in read_by if op_type != "Cast"} | _output_names(bodies)
+    outputs = {value if isinstance(value, str) else value.name for body in bodies for value in body.output}
+    elsewhere = {name for name, op_type in read_by if op_type != "Cast"} | outputs
     return {name for name, op_type in read_by if op_type == "Cast"} - elsewhere
-
-
-def _output_names(bodies: Iterable[Body]) -> set[str]:
-    return {value if isinstance(value, str) else value.name for body in bodies for value in body.output}
 
 
 def _body_types(body: Body, merely_cast: AbstractSet[str]) -> Iterator[int]:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,7 +122,10 @@ def loadable(model: ModelLike) -> Iterator[Loadable]:
             yield content
             return
         with temporary_folder() as folder:
-            yield _written_with_side_file(model, folder)
+            path = str(folder / "model.onnx")
+            private = copy_of(model)  # onnx.save_model moves the weights out of the model that it is given
+            onnx.save_model(private, path, save_as_external_data=True, location="model.onnx.data")
+            yield path
     else:
         yield os.fspath(model)
 
@@ -150,10 +152,12 @@ def open_session(
         LoadError: onnxruntime cannot load the model.
     """
     name, settings = provider_parts(provider)
-    _require_provider(name, settings)
-    options = _options(level, threads)
-    for library in custom_ops:
-        _register(options, library)
+    available = onnxruntime.get_available_providers()
+    if name not in available:
+        raise CheckError(f"provider {name!r} is not available: this onnxruntime has {', '.join(available)}")
+    if name == CPU and settings:  # onnxruntime would ignore them without a word
+        raise CheckError(f"provider {CPU} takes no options, so {', '.join(settings)} cannot be set")
+    options = _options(level, threads, custom_ops)
     try:
         inner = onnxruntime.InferenceSession(source, options, providers=[(name, settings)], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no common base
@@ -214,35 +218,25 @@ def _merged(one: TensorSpec, two: TensorSpec) -> TensorSpec:
     return TensorSpec(one.name, one.type, tuple(shape))
 
 
-def _require_provider(name: str, settings: Mapping[str, str]) -> None:
-    available = onnxruntime.get_available_providers()
-    if name not in available:
-        raise CheckError(f"provider {name!r} is not available: this onnxruntime has {', '.join(available)}")
-    if name == CPU and settings:  # onnxruntime would ignore them without a word
-        raise CheckError(f"provider {CPU} takes no options, so {', '.join(settings)} cannot be set")
-
-
 def _with(settings: Mapping[str, str]) -> str:
     """What a message about a provider says of its options."""
     return " with the provider options " + ", ".join(f"{k}={v}" for k, v in settings.items()) if settings else ""
 
 
-def _options(level: str, threads: int) -> onnxruntime.SessionOptions:
+def _options(level: str, threads: int, custom_ops: Sequence[str | os.PathLike[str]]) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
     options.intra_op_num_threads = threads
     options.log_severity_level = _FATAL_ONLY
     # Waiting threads of one session would otherwise spin while another session is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    for library in custom_ops:
+        path = os.path.abspath(library)  # what has no folder in its name would be searched for in those of the system
+        try:
+            options.register_custom_ops_library(path)
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise CheckError(f"custom operators cannot be loaded: {_one_line(error)}") from error
     return options
-
-
-def _register(options: onnxruntime.SessionOptions, library: str | os.PathLike[str]) -> None:
-    path = os.path.abspath(library)  # what has no folder in its name would be searched for in those of the system
-    try:
-        options.register_custom_ops_library(path)
-    except Exception as error:  # onnxruntime's exceptions have no common base
-        raise CheckError(f"custom operators cannot be loaded: {_one_line(error)}") from error
 
 
 def _one_line(error: Exception) -> str:
@@ -256,13 +250,6 @@ def _serialized(model: onnx.ModelProto) -> bytes | None:
     except Exception:  # EncodeError or ValueError, depending on the protobuf release
         return None
     return content if len(content) <= LARGEST_FILE else None
-
-
-def _written_with_side_file(model: onnx.ModelProto, folder: Path) -> str:
-    path = str(folder / "model.onnx")
-    private = copy_of(model)  # onnx.save_model moves the weights out of the model that it is given
-    onnx.save_model(private, path, save_as_external_data=True, location="model.onnx.data")
-    return path
 
 
 def _to_ort(value: Array) -> onnxruntime.OrtValue:

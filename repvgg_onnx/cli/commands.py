@@ -9,7 +9,9 @@ from repvgg_onnx import __version__
 from repvgg_onnx.cli.boundary import Boundary, MisuseError
 from repvgg_onnx.cli.manual import ENDS, PROGRAM
 from repvgg_onnx.cli.options import (
+    ABOVE_ZERO,
     FILE,
+    NOT_NEGATIVE,
     BenchOptions,
     InspectOptions,
     Output,
@@ -30,6 +32,8 @@ from repvgg_onnx.cli.output_options import all_option, debug_option, json_option
 from repvgg_onnx.cli.reports import MEASURED, destinations, report_option
 from repvgg_onnx.cli.serving_options import target_option, triton_options
 from repvgg_onnx.cli.settings import ConfigurableCommand, config_options
+
+models_argument = click.argument("models", metavar="MODEL...", type=FILE, nargs=-1, required=True)
 
 
 @click.group(
@@ -70,7 +74,7 @@ class FuseCommand(ConfigurableCommand):
 
 
 @cli.command(cls=FuseCommand, epilog=ENDS["fuse"])
-@click.argument("models", metavar="MODEL...", type=FILE, nargs=-1, required=True)
+@models_argument
 @click.option(
     "-o",
     "--output",
@@ -89,16 +93,12 @@ class FuseCommand(ConfigurableCommand):
 @labels_option
 @click.option(
     "--bench-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     default=5.0,
     show_default=True,
     help="Longest time to measure for.",
 )
-@click.option(
-    "--min-speedup",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Write nothing and exit 1 if the speedup is surely below this.",
-)
+@click.option("--min-speedup", type=ABOVE_ZERO, help="Write nothing and exit 1 if the speedup is surely below this.")
 @click.option("--strict", is_flag=True, help="Write nothing and exit 1 if a region fails its check.")
 @tuning_options
 @target_option
@@ -126,10 +126,10 @@ def fuse(ctx: click.Context, /, **_: Any) -> None:
     short_help="Exit 1 if models are about to ship with foldable regions.",
     epilog=ENDS["check"],
 )
-@click.argument("models", metavar="MODEL...", type=FILE, nargs=-1, required=True)
+@models_argument
 @click.option(
     "--max-foldable",
-    type=click.IntRange(min=0),
+    type=NOT_NEGATIVE,
     default=0,
     show_default=True,
     help="Foldable regions that each model may have.",
@@ -202,21 +202,13 @@ def explain(*, code: str | None, json_path: str | None) -> None:
 @report_option()
 @output_options
 def verify(
-    *,
-    before: Path,
-    after: Path,
-    bisect: bool,
-    tolerance: float | None,
-    reports: tuple[str, ...],
-    json_path: str | None,
-    quiet: bool,
-    **runtime: Any,
+    *, before: Path, after: Path, bisect: bool, tolerance: float | None, reports: tuple[str, ...], **params: Any
 ) -> None:
     """Compare the outputs of models A and B; exit 1 if they differ."""
     from repvgg_onnx.cli.verify import run_verify
 
-    output = Output(json_path, quiet, destinations(reports))
-    run_verify(before, after, tolerance, Runtime(**runtime), output, bisecting=bisect)
+    output = Output(params.pop("json_path"), params.pop("quiet"), destinations(reports))
+    run_verify(before, after, tolerance, Runtime(**params), output, bisecting=bisect)
 
 
 @cli.command(cls=ConfigurableCommand, epilog=ENDS["bench"])
@@ -224,7 +216,7 @@ def verify(
 @sweep_options
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=ABOVE_ZERO,
     default=5.0,
     show_default=True,
     help="Longest time to measure for, at each batch and number of threads.",
@@ -242,10 +234,7 @@ def bench(*, reports: tuple[str, ...], json_path: str | None, quiet: bool, **par
     run_bench(options, Runtime(threads=None, **params), Output(json_path, quiet, destinations(reports)))
 
 
-@cli.command(
-    short_help="Export a RepVGG to ONNX, or list the family.",
-    epilog=ENDS["export"],
-)
+@cli.command(short_help="Export a RepVGG to ONNX, or list the family.", epilog=ENDS["export"])
 @click.argument("name", required=False)
 @click.option("-o", "--output", type=FILE, help="File to write.")
 @click.option("--deployed", is_flag=True, help="Export the deployed form, not the training-time form.")
@@ -269,25 +258,14 @@ def export(ctx: click.Context, /, *, name: str | None, output: Path | None, **op
         run_export(name, output, **options)
 
 
-@cli.command(
-    short_help="Add a model to Triton's model repository.",
-    epilog=ENDS["triton"],
-)
+@cli.command(short_help="Add a model to Triton's model repository.", epilog=ENDS["triton"])
 @click.argument("model", type=FILE)
 @click.argument("repository", type=FILE)
 @triton_options
 @shape_option
 @quiet_option
 @debug_option
-def triton(
-    *,
-    model: Path,
-    repository: Path,
-    version: int,
-    force: bool,
-    quiet: bool,
-    **configured: Any,
-) -> None:
+def triton(*, model: Path, repository: Path, version: int, force: bool, quiet: bool, **configured: Any) -> None:
     """Write MODEL and its configuration into REPOSITORY, which Triton serves."""
     from repvgg_onnx.cli.triton import run_triton
     from repvgg_onnx.serving.triton import TritonOptions

@@ -297,7 +297,11 @@ def failure(options: FuseOptions, report: FuseReport) -> str | None:
     if report.verdict is Verdict.PARITY_FAILED and report.parity is not None:
         return f"the fused model differs, {parity_failure(report.parity)}; nothing was written"
     if report.verdict is Verdict.TOO_SLOW:
-        return f"{_shortfall(report)} below --min-speedup {options.min_speedup:g}; nothing was written"
+        missed = "nothing was folded, so that the speedup is 1,"
+        if latency := report.latency:
+            interval = f"{latency.low:.3g}-{latency.high:.3g}"
+            missed = f"the speedup is {latency.speedup:.3g}, and its 95% interval, {interval}, ends"
+        return f"{missed} below --min-speedup {options.min_speedup:g}; nothing was written"
     if report.verdict is Verdict.REGION_FAILED:
         counted = plural(len(report.rolled_back), "region")
         return f"{counted} failed a check; nothing was written"
@@ -312,11 +316,3 @@ def failure(options: FuseOptions, report: FuseReport) -> str | None:
 def without_codes(report: FuseReport, codes: Collection[str]) -> FuseReport:
     """The report without the refusals of these codes, which the user wants to hear nothing of."""
     return replace(report, refusals=tuple(refusal for refusal in report.refusals if refusal.code not in codes))
-
-
-def _shortfall(report: FuseReport) -> str:
-    """How fast a model is that is not fast enough."""
-    if report.latency is None:
-        return "nothing was folded, so that the speedup is 1,"
-    latency = report.latency
-    return f"the speedup is {latency.speedup:.3g}, and its 95% interval, {latency.low:.3g}-{latency.high:.3g}, ends"

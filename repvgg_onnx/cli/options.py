@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,12 @@ Decorator = Callable[[Command], Command]
 
 FILE = click.Path(path_type=Path)
 """A file given by the user; whether it can be used is found out when it is opened."""
+ABOVE_ZERO = click.FloatRange(min=0, min_open=True)
+"""A time or an error: any number above 0."""
+AT_LEAST_ONE = click.IntRange(min=1)
+"""A number of things of which there must be one."""
+NOT_NEGATIVE = click.IntRange(min=0)
+"""A number of things of which there may be none."""
 
 
 @dataclass(frozen=True)
@@ -187,202 +194,8 @@ class FuseOptions:
     ignore: tuple[str, ...] = ()
 
 
-def shape_option(command: Command) -> Command:
-    """``--shape NAME=1,3,224,224``, repeatable, parsed to a dict."""
-    return click.option(
-        "--shape",
-        "shapes",
-        multiple=True,
-        metavar="NAME=N,C,H,W",
-        callback=parse_shapes,
-        help="Shape of an input whose axes are dynamic; repeatable.",
-    )(command)
-
-
-def runtime_options(command: Command) -> Command:
-    """The options that make a ``Runtime``."""
-    threads_option = click.option("--threads", type=click.IntRange(min=1), help="Threads of onnxruntime.")
-    return _all(feed_options, threads_option, provider_options)(command)
-
-
-def sweep_options(command: Command) -> Command:
-    """The options that make a ``Runtime`` without threads, and what to measure it at."""
-    return _all(
-        feed_options,
-        click.option(
-            "--batch",
-            "batches",
-            metavar="N,N",
-            default="",
-            callback=parse_counts,
-            help="Sizes of axis 0 of every input to measure at.",
-        ),
-        click.option(
-            "--threads",
-            metavar="N,N",
-            default="",
-            callback=parse_counts,
-            help="Threads of onnxruntime to measure on.  [default: 1]",
-        ),
-        provider_options,
-    )(command)
-
-
-def feed_options(command: Command) -> Command:
-    """``--shape``, ``--inputs`` and ``--range``."""
-    return _all(
-        shape_option,
-        click.option(
-            "--inputs",
-            type=FILE,
-            multiple=True,
-            metavar="PATH",
-            help="Inputs to run on as well: .npz, .npy or a test_data_set_* folder; repeatable.",
-        ),
-        click.option(
-            "--range",
-            "ranges",
-            multiple=True,
-            metavar="NAME=LO,HI",
-            callback=parse_ranges,
-            help="Draw an input from LO to HI, both included; repeatable.",
-        ),
-    )(command)
-
-
-def provider_options(command: Command) -> Command:
-    """``--provider``, ``--provider-option`` and ``--custom-ops``."""
-    return _all(
-        click.option(
-            "--provider",
-            default="CPUExecutionProvider",
-            show_default=True,
-            help="Execution provider; short names such as cuda do.",
-        ),
-        click.option(
-            "--provider-option",
-            "provider_options",
-            multiple=True,
-            metavar="KEY=VALUE",
-            callback=parse_settings,
-            help="Option of the execution provider; repeatable.",
-        ),
-        click.option(
-            "--custom-ops",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            multiple=True,
-            metavar="PATH",
-            help="Library of operators that onnxruntime lacks; its code is run; repeatable.",
-        ),
-    )(command)
-
-
-def labels_option(command: Command) -> Command:
-    """``--labels FILE.npy``."""
-    return click.option(
-        "--labels", type=FILE, metavar="FILE.npy", help="Classes of the rows of --inputs, to count right ones."
-    )(command)
-
-
-def assumption_options(command: Command) -> Command:
-    """The options of ``CompileOptions`` that say what is taken for granted."""
-    return _all(
-        click.option(
-            "--assume-inference", is_flag=True, help="Take training-mode nodes for inference-mode ones, and say which."
-        ),
-        click.option(
-            "--assume-placeholders",
-            is_flag=True,
-            help="As --assume-inference, even where all statistics are mean 0 and variance 1.",
-        ),
-        click.option(
-            "--freeze-initializers", is_flag=True, help="Take inputs that have initializers for constants, and say so."
-        ),
-        click.option(
-            "--outputs",
-            multiple=True,
-            metavar="NAME",
-            help="Keep this output and what it needs, and no other; repeatable.",
-        ),
-    )(command)
-
-
-def max_constant_option(command: Command) -> Command:
-    """``--max-constant-mb``."""
-    return click.option(
-        "--max-constant-mb",
-        type=click.IntRange(min=0),
-        default=DEFAULT_MB,
-        show_default=True,
-        help="MiB to compute of constants and weights, beyond twice the model's own.",
-    )(command)
-
-
-def below_option(command: Command) -> Command:
-    """``--below`` and ``--no-below``; where neither is given, what only checks does without."""
-    return click.option(
-        "--below/--no-below",
-        default=None,
-        help="Move maps of the channels through resizing, pooling and Concat too.  [default: below, unless checking]",
-    )(command)
-
-
-def ignore_option(command: Command) -> Command:
-    """``--ignore CODE``, repeatable."""
-    return click.option(
-        "--ignore",
-        multiple=True,
-        metavar="CODE",
-        callback=require_codes,
-        help="Leave refusals of this code out of the report; repeatable.",
-    )(command)
-
-
-def many_options(command: Command) -> Command:
-    """``--jobs`` and ``--fail-fast``."""
-    return _all(
-        click.option(
-            "--jobs",
-            type=click.IntRange(min=1),
-            default=1,
-            show_default=True,
-            help="Models to work on at once; times are still measured one by one.",
-        ),
-        click.option("--fail-fast", is_flag=True, help="Begin no other model after one that failed."),
-    )(command)
-
-
-def tuning_options(command: Command) -> Command:
-    """``--autotune``, ``--autotune-seconds`` and ``--decisions``."""
-    return _all(
-        click.option("--autotune", is_flag=True, help="Measure doubtful folds and keep the faster form of each."),
-        click.option(
-            "--autotune-seconds",
-            type=click.FloatRange(min=0, min_open=True),
-            default=30.0,
-            show_default=True,
-            help="Longest time to measure doubtful folds for.",
-        ),
-        click.option(
-            "--decisions",
-            type=FILE,
-            metavar="FILE.json",
-            help="With --autotune, save what was decided; without it, fold as the file says and measure no fold.",
-        ),
-    )(command)
-
-
-def tolerance_option(command: Command) -> Command:
-    """``--tolerance``."""
-    return click.option(
-        "--tolerance",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Largest accepted error, max|a-b| / max|a|.  [default: by type]",
-    )(command)
-
-
-def _all(*decorators: Decorator[Command]) -> Decorator[Command]:
-    """Several decorators as one; the first one's options are listed first."""
+def together(*decorators: Decorator[Command]) -> Decorator[Command]:
+    """Several options as one decorator; the first one's options are listed first."""
 
     def decorate(command: Command) -> Command:
         for decorator in reversed(decorators):
@@ -390,3 +203,156 @@ def _all(*decorators: Decorator[Command]) -> Decorator[Command]:
         return command
 
     return decorate
+
+
+shape_option = click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=N,C,H,W",
+    callback=parse_shapes,
+    help="Shape of an input whose axes are dynamic; repeatable.",
+)
+"""``--shape NAME=1,3,224,224``, repeatable, parsed to a dict."""
+
+feed_options = together(
+    shape_option,
+    click.option(
+        "--inputs",
+        type=FILE,
+        multiple=True,
+        metavar="PATH",
+        help="Inputs to run on as well: .npz, .npy or a test_data_set_* folder; repeatable.",
+    ),
+    click.option(
+        "--range",
+        "ranges",
+        multiple=True,
+        metavar="NAME=LO,HI",
+        callback=parse_ranges,
+        help="Draw an input from LO to HI, both included; repeatable.",
+    ),
+)
+"""``--shape``, ``--inputs`` and ``--range``."""
+
+provider_options = together(
+    click.option(
+        "--provider",
+        default="CPUExecutionProvider",
+        show_default=True,
+        help="Execution provider; short names such as cuda do.",
+    ),
+    click.option(
+        "--provider-option",
+        "provider_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=parse_settings,
+        help="Option of the execution provider; repeatable.",
+    ),
+    click.option(
+        "--custom-ops",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        multiple=True,
+        metavar="PATH",
+        help="Library of operators that onnxruntime lacks; its code is run; repeatable.",
+    ),
+)
+"""``--provider``, ``--provider-option`` and ``--custom-ops``."""
+
+runtime_options = together(
+    feed_options, click.option("--threads", type=AT_LEAST_ONE, help="Threads of onnxruntime."), provider_options
+)
+"""The options that make a ``Runtime``."""
+
+_numbers = partial(click.option, metavar="N,N", default="", callback=parse_counts)
+sweep_options = together(
+    feed_options,
+    _numbers("--batch", "batches", help="Sizes of axis 0 of every input to measure at."),
+    _numbers("--threads", help="Threads of onnxruntime to measure on.  [default: 1]"),
+    provider_options,
+)
+"""The options that make a ``Runtime`` without threads, and what to measure it at."""
+
+labels_option = click.option(
+    "--labels", type=FILE, metavar="FILE.npy", help="Classes of the rows of --inputs, to count right ones."
+)
+"""``--labels FILE.npy``."""
+
+assumption_options = together(
+    click.option(
+        "--assume-inference", is_flag=True, help="Take training-mode nodes for inference-mode ones, and say which."
+    ),
+    click.option(
+        "--assume-placeholders",
+        is_flag=True,
+        help="As --assume-inference, even where all statistics are mean 0 and variance 1.",
+    ),
+    click.option(
+        "--freeze-initializers", is_flag=True, help="Take inputs that have initializers for constants, and say so."
+    ),
+    click.option(
+        "--outputs", multiple=True, metavar="NAME", help="Keep this output and what it needs, and no other; repeatable."
+    ),
+)
+"""The options of ``CompileOptions`` that say what is taken for granted."""
+
+max_constant_option = click.option(
+    "--max-constant-mb",
+    type=NOT_NEGATIVE,
+    default=DEFAULT_MB,
+    show_default=True,
+    help="MiB to compute of constants and weights, beyond twice the model's own.",
+)
+"""``--max-constant-mb``."""
+
+below_option = click.option(
+    "--below/--no-below",
+    default=None,
+    help="Move maps of the channels through resizing, pooling and Concat too.  [default: below, unless checking]",
+)
+"""``--below`` and ``--no-below``; where neither is given, what only checks does without."""
+
+ignore_option = click.option(
+    "--ignore",
+    multiple=True,
+    metavar="CODE",
+    callback=require_codes,
+    help="Leave refusals of this code out of the report; repeatable.",
+)
+"""``--ignore CODE``, repeatable."""
+
+many_options = together(
+    click.option(
+        "--jobs",
+        type=AT_LEAST_ONE,
+        default=1,
+        show_default=True,
+        help="Models to work on at once; times are still measured one by one.",
+    ),
+    click.option("--fail-fast", is_flag=True, help="Begin no other model after one that failed."),
+)
+"""``--jobs`` and ``--fail-fast``."""
+
+tuning_options = together(
+    click.option("--autotune", is_flag=True, help="Measure doubtful folds and keep the faster form of each."),
+    click.option(
+        "--autotune-seconds",
+        type=ABOVE_ZERO,
+        default=30.0,
+        show_default=True,
+        help="Longest time to measure doubtful folds for.",
+    ),
+    click.option(
+        "--decisions",
+        type=FILE,
+        metavar="FILE.json",
+        help="With --autotune, save what was decided; without it, fold as the file says and measure no fold.",
+    ),
+)
+"""``--autotune``, ``--autotune-seconds`` and ``--decisions``."""
+
+tolerance_option = click.option(
+    "--tolerance", type=ABOVE_ZERO, help="Largest accepted error, max|a-b| / max|a|.  [default: by type]"
+)
+"""``--tolerance``."""

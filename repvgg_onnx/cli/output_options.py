@@ -3,12 +3,7 @@
 import click
 
 from repvgg_onnx.cli.boundary import remember_debug
-from repvgg_onnx.cli.options import Command
-
-
-def output_options(command: Command) -> Command:
-    """The options that make an ``Output``, and ``--debug``."""
-    return json_option(quiet_option(debug_option(command)))
+from repvgg_onnx.cli.options import together
 
 
 class JsonOption(click.Option):
@@ -20,36 +15,20 @@ class JsonOption(click.Option):
         return record and ("--json[=PATH]", record[1])
 
 
-def json_option(command: Command) -> Command:
-    """``--json`` and ``--json=PATH``."""
-    return click.option(
-        "--json",
-        "json_path",
-        cls=JsonOption,
-        metavar="PATH",
-        help="Write the report as JSON, to stdout without =PATH.",
-    )(command)
+json_option = click.option(
+    "--json", "json_path", cls=JsonOption, metavar="PATH", help="Write the report as JSON, to stdout without =PATH."
+)
+"""``--json`` and ``--json=PATH``."""
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+"""``--quiet``."""
+debug_option = click.option(
+    "--debug", is_flag=True, is_eager=True, expose_value=False, callback=remember_debug, help="Show tracebacks."
+)
+"""``--debug``, which the boundary acts on."""
+output_options = together(json_option, quiet_option, debug_option)
+"""The options that make an ``Output``, and ``--debug``."""
 
-
-def quiet_option(command: Command) -> Command:
-    """``--quiet``."""
-    return click.option("--quiet", is_flag=True, help="Print nothing but errors.")(command)
-
-
-def debug_option(command: Command) -> Command:
-    """``--debug``, which the boundary acts on."""
-    return click.option(
-        "--debug",
-        is_flag=True,
-        is_eager=True,
-        expose_value=False,
-        callback=remember_debug,
-        help="Show tracebacks.",
-    )(command)
-
-
-def all_option(command: Command) -> Command:
-    """``--all`` of commands that list refusals briefly."""
-    return click.option(
-        "--all", "every", is_flag=True, help="List every refusal, also those for which nothing can be done."
-    )(command)
+all_option = click.option(
+    "--all", "every", is_flag=True, help="List every refusal, also those for which nothing can be done."
+)
+"""``--all`` of commands that list refusals briefly."""

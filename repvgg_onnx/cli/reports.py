@@ -14,7 +14,7 @@ from repvgg_onnx.extras import import_extra
 
 if TYPE_CHECKING:
     from repvgg_onnx.report.model import Outcome
-    from repvgg_onnx.report.run import Run, Subject
+    from repvgg_onnx.report.run import Subject
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,7 +75,8 @@ def report_option(formats: Sequence[str] = FORMATS) -> Callable[[Command], Comma
 
 def destinations(texts: Sequence[str]) -> tuple[Destination, ...]:
     """What ``--report`` was set to as values."""
-    return tuple(map(_destination, texts))
+    parts = (text.partition(":") for text in texts)
+    return tuple(Destination(name, None if path in ("", STDOUT) else Path(path)) for name, _, path in parts)
 
 
 def relocated(text: str, folder: Path) -> str:
@@ -123,9 +124,11 @@ def made_reports(reports: Sequence[Destination], document: str, subject: "Subjec
     """
     if not reports:
         return Made({})
+    from repvgg_onnx import __version__
     from repvgg_onnx.report.formats import render
+    from repvgg_onnx.report.run import Run
 
-    run = _run(document, subject)
+    run = Run(__version__, shlex.join(command_line()), document, subject)
     files = {report.path: render(report.format, run).encode() for report in reports if report.path is not None}
     printed = "".join(render(report.format, run) for report in reports if report.path is None)
     annotates = any(report.format == ANNOTATIONS for report in reports)
@@ -165,15 +168,3 @@ def _require_form(text: str, formats: Sequence[str]) -> None:
         raise click.BadParameter(f"{ANNOTATIONS} goes to stdout and takes no path")
     if name != ANNOTATIONS and not path:
         raise click.BadParameter(f"{text!r} lacks a file; write {name}:PATH, or {name}:- for stdout")
-
-
-def _destination(text: str) -> Destination:
-    name, _, path = text.partition(":")
-    return Destination(name, None if path in ("", STDOUT) else Path(path))
-
-
-def _run(document: str, subject: "Subject") -> "Run":
-    from repvgg_onnx import __version__
-    from repvgg_onnx.report.run import Run
-
-    return Run(__version__, shlex.join(command_line()), document, subject)

@@ -2,30 +2,18 @@
 
 import click
 
-from repvgg_onnx.cli.options import Command
+from repvgg_onnx.cli.options import AT_LEAST_ONE, together
 
+target_option = click.option(
+    "--target",
+    type=click.Choice(["tensorrt"]),
+    help="Say what TensorRT's parser would refuse, and how to build an engine.",
+)
+"""``--target``."""
 
-def target_option(command: Command) -> Command:
-    """``--target``."""
-    return click.option(
-        "--target",
-        type=click.Choice(["tensorrt"]),
-        help="Say what TensorRT's parser would refuse, and how to build an engine.",
-    )(command)
-
-
-def triton_options(command: Command) -> Command:
-    """Everything that goes into the configuration but shapes."""
-    for option in reversed(_TRITON):
-        command = option(command)
-    return command
-
-
-_TRITON = (
+triton_options = together(
     click.option("--name", required=True, help="Name that Triton serves the model under."),
-    click.option(
-        "--version", type=click.IntRange(min=1), default=1, show_default=True, help="Number of the model's version."
-    ),
+    click.option("--version", type=AT_LEAST_ONE, default=1, show_default=True, help="Number of the model's version."),
     click.option(
         "--max-batch-size",
         type=click.IntRange(min=0, max=2**31 - 1),
@@ -39,11 +27,10 @@ _TRITON = (
         help="Run through onnxruntime's TensorRT provider, in this precision.",
     ),
     click.option(
-        "--instances",
-        type=click.IntRange(min=1, max=2**31 - 1),
-        help="Copies that run at once.  [default: Triton's]",
+        "--instances", type=click.IntRange(min=1, max=2**31 - 1), help="Copies that run at once.  [default: Triton's]"
     ),
     click.option("--dynamic-batching", is_flag=True, help="Join requests that arrive at about the same time."),
     click.option("--warmup", is_flag=True, help="Run the model before it is announced as ready."),
     click.option("--force", is_flag=True, help="Replace a version or a configuration that is there."),
 )
+"""Everything that goes into the configuration but shapes."""

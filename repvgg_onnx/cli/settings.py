@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from repvgg_onnx.cli.boundary import MisuseError
-from repvgg_onnx.cli.options import FILE, Command
+from repvgg_onnx.cli.options import FILE, together
 from repvgg_onnx.cli.reports import STDOUT, relocated
 from repvgg_onnx.cli.settings_file import MODELS, Configuration, find_configuration, read_configuration, require_known
 from repvgg_onnx.errors import CheckError, RepvggOnnxError
@@ -64,25 +65,6 @@ class ConfigurableCommand(click.Command):
         return super().invoke(ctx)
 
 
-def config_options(command: Command) -> Command:
-    """``--config``, ``--no-config`` and ``--show-config``, for a ``ConfigurableCommand``."""
-    common: dict[str, Any] = {"is_eager": True, "expose_value": False}
-    options = (
-        click.option("--config", type=FILE, metavar="PATH", callback=_load, help=_WHERE, **common),
-        click.option("--no-config", is_flag=True, callback=_switch_off, help="Read no file of settings.", **common),
-        click.option(
-            "--show-config",
-            is_flag=True,
-            callback=_remember_shown,
-            help="Print every setting and its source.",
-            **common,
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 def settings_of(ctx: click.Context, model: Path) -> Settings:
     """What the options are set to where a model is worked on.
 
@@ -123,7 +105,10 @@ def _load(ctx: click.Context, _parameter: click.Parameter, path: Path | None) ->
     off = ctx.meta.get(_SWITCHED_OFF, False)
     if off and path is not None:
         raise click.UsageError("--config and --no-config are mutually exclusive", ctx)
-    ctx.meta[_LOADED] = configuration = None if off or ctx.resilient_parsing else _read(path)
+    configuration: Configuration | None = None
+    if not (off or ctx.resilient_parsing):
+        configuration = find_configuration(Path.cwd()) if path is None else read_configuration(path)
+    ctx.meta[_LOADED] = configuration
     if configuration is not None:
         group = ctx.parent.command if ctx.parent is not None else None
         commands = group.commands.values() if isinstance(group, click.Group) else (ctx.command,)
@@ -131,10 +116,6 @@ def _load(ctx: click.Context, _parameter: click.Parameter, path: Path | None) ->
         require_known(configuration, known, _ONCE & known)
         ctx.default_map = _defaults(ctx, configuration)
         _require_sections(ctx, configuration)
-
-
-def _read(path: Path | None) -> Configuration | None:
-    return find_configuration(Path.cwd()) if path is None else read_configuration(path)
 
 
 def _switch_off(ctx: click.Context, _parameter: click.Parameter, off: bool) -> None:
@@ -147,6 +128,15 @@ def _switch_off(ctx: click.Context, _parameter: click.Parameter, off: bool) -> N
 def _remember_shown(ctx: click.Context, _parameter: click.Parameter, shown: bool) -> None:
     """Callback of ``--show-config``."""
     ctx.meta[_SHOWN] = shown
+
+
+_config_option = partial(click.option, is_eager=True, expose_value=False)
+config_options = together(
+    _config_option("--config", type=FILE, metavar="PATH", callback=_load, help=_WHERE),
+    _config_option("--no-config", is_flag=True, callback=_switch_off, help="Read no file of settings."),
+    _config_option("--show-config", is_flag=True, callback=_remember_shown, help="Print every setting and its source."),
+)
+"""``--config``, ``--no-config`` and ``--show-config``, for a ``ConfigurableCommand``."""
 
 
 def _defaults(ctx: click.Context, configuration: Configuration) -> dict[str, Any]:
@@ -196,17 +186,12 @@ def _text_of(option: click.Option, value: Any, folder: Path) -> Any:
         CheckError: it is of another type than the option takes.
     """
     if option.multiple:
-        return tuple(_single(option, item, folder) for item in _items(value))
+        if isinstance(value, dict):  # a table stands for NAME=VALUE
+            value = [f"{name}={_joined(item)}" for name, item in value.items()]
+        return tuple(_single(option, item, folder) for item in (value if isinstance(value, list) else [value]))
     if option.metavar == _NUMBERS:
         return _joined(value)
     return _single(option, value, folder)
-
-
-def _items(value: Any) -> Sequence[Any]:
-    """The parts of a value of an option that can be given several times; a table stands for ``NAME=VALUE``."""
-    if isinstance(value, dict):
-        return [f"{name}={_joined(item)}" for name, item in value.items()]
-    return value if isinstance(value, list) else [value]
 
 
 def _joined(value: Any) -> str:

@@ -44,15 +44,12 @@ class Configuration:
         ``*`` stands for slashes too; one without is about the name of the model alone.
         """
         for glob, values in self.models.items():
-            if fnmatchcase(self._subject(model, glob), glob.removeprefix("./")):
+            subject = model.name
+            if "/" in glob:
+                absolute = Path(glob).is_absolute()
+                subject = Path(os.path.abspath(model) if absolute else os.path.relpath(model, self.folder)).as_posix()
+            if fnmatchcase(subject, glob.removeprefix("./")):
                 yield glob, values
-
-    def _subject(self, model: Path, glob: str) -> str:
-        """What a glob is held against."""
-        if "/" not in glob:
-            return model.name
-        absolute = Path(glob).is_absolute()
-        return Path(os.path.abspath(model) if absolute else os.path.relpath(model, self.folder)).as_posix()
 
     def name(self, *keys: str) -> str:
         """A key in full, behind the name of the file, as messages have it."""

@@ -135,11 +135,11 @@ def _flag(value: object) -> bool:
 
 def _document(tuning: Tuning, model: onnx.ModelProto, runtime: Runtime) -> dict[str, Any]:
     """The decisions, and what they rest on."""
-    latencies = {
-        (region.root, region.sink): judgement.latency
+    figures = {
+        (region.root, region.sink): {"speedup": latency.speedup, "low": latency.low, "high": latency.high}
         for judgement in tuning.judgements
         for region in judgement.regions
-        if judgement.latency is not None
+        if (latency := judgement.latency) is not None
     }
     running = runtime.options(threads=1)
     name, settings = provider_parts(running.provider)
@@ -152,11 +152,7 @@ def _document(tuning: Tuning, model: onnx.ModelProto, runtime: Runtime) -> dict[
         "environment": asdict(describe_environment()) | conditions | {"shapes": runtime.shapes},
         "keep_input": tuning.decisions.keep_all,
         "regions": [
-            {"root": root, "sink": sink, "fold": fold, "measured": _measured(latencies.get((root, sink)))}
+            {"root": root, "sink": sink, "fold": fold, "measured": figures.get((root, sink))}
             for (root, sink), fold in tuning.decisions.folds.items()
         ],
     }
-
-
-def _measured(latency: Any) -> dict[str, float] | None:
-    return latency and {"speedup": latency.speedup, "low": latency.low, "high": latency.high}

@@ -135,14 +135,9 @@ def drafted(fusion: Fusion | None, source: ModelFile, opened: OpenModel, target:
     with ExitStack() as stack:
         with about(target):
             place = stack.enter_context(staging(target))
-            described = _copied(source, opened, place) if fusion is None else _written(fusion, place)
+            if fusion is not None:
+                stage_model(fusion.model, place, fusion.files)
+                described = describe(place.file)
+            else:
+                described = source if stage_copy(opened, place) else describe(place.file)
         yield Draft(target, replace(described, path=str(target)), place)
-
-
-def _written(fusion: Fusion, place: Staging) -> ModelFile:
-    stage_model(fusion.model, place, fusion.files)
-    return describe(place.file)
-
-
-def _copied(source: ModelFile, opened: OpenModel, place: Staging) -> ModelFile:
-    return source if stage_copy(opened, place) else describe(place.file)

@@ -27,7 +27,8 @@ def is_doubtful(plan: Plan) -> bool:
     """
     if _kernels_on_the_way(plan) > 1 or leading_arithmetic(plan.frame.root, plan.members):
         return True
-    return _folded_weights(plan) > max(node.kernel_size for node in plan.members)
+    weights = math.prod(weight_dims(plan.value.conv.geometry, plan.form.group))
+    return weights > max(node.kernel_size for node in plan.members)
 
 
 def doubtful_groups(groups: Iterable[Group]) -> list[Group]:
@@ -61,8 +62,3 @@ def _kernels_on_the_way(plan: Plan) -> int:
         count = max((passed.get(name, 0) for name in node.inputs), default=0) + is_kernel(node)
         passed |= dict.fromkeys(node.outputs, count)
     return passed[plan.sink]
-
-
-def _folded_weights(plan: Plan) -> int:
-    """Elements of the kernel of the folded node."""
-    return math.prod(weight_dims(plan.value.conv.geometry, plan.form.group))

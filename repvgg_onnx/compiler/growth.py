@@ -7,7 +7,6 @@ import onnx
 from repvgg_onnx.compiler.fold import Folded
 from repvgg_onnx.compiler.plans import Plan
 from repvgg_onnx.graph.bodies import tensor_bytes
-from repvgg_onnx.graph.view import NodeView
 
 
 @dataclass
@@ -30,7 +29,8 @@ class Growth:
         """Takes up a region that is about to be written."""
         constants = plan.graph.constants
         names = {node.inputs[index] for node in plan.members for index in node.constant_inputs}
-        self.shared |= {node.inputs[1] for node in plan.members if _stays(plan, node)}
+        kernels = {node.inputs[1] for node in plan.members if node.kernel_size > 0}
+        self.shared |= {name for name in kernels if not plan.removed.issuperset(plan.graph.readers[name])}
         grows = constants.stored_bytes(names) < folded.nbytes - folded.bias.nbytes
         if grows and plan.candidate.computes:
             self.computed.add(plan.sink)
@@ -53,11 +53,6 @@ class Growth:
         given = [f"{count} {noun}{'s' * (count > 1)} {which}" for count, noun, which in reasons if count]
         why = ", ".join(given) or "there are new biases"
         return (f"the weights grow from {_size(before)} to {_size(after)}: {why}",)
-
-
-def _stays(plan: Plan, node: NodeView) -> bool:
-    """Whether nodes outside of a region read the kernel of one of its members as well."""
-    return node.kernel_size > 0 and not plan.removed.issuperset(plan.graph.readers[node.inputs[1]])
 
 
 def _size(count: int) -> str:

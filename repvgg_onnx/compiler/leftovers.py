@@ -101,7 +101,10 @@ def _reason(
                     known.code, node.name, f"{step.op_type} {step.name} beside it is refused: {known.sentence}"
                 )
     if not beside:
-        return Refusal("no-kernel", node.name, f"{node.op_type} stands {_neighbours(ways)}, which have no kernel")
+        before = ways[0][-1].op_type if ways[0] else "an input"
+        after = ", ".join(sorted({way[-1].op_type for way in ways[1:]})) or "an output"
+        sentence = f"{node.op_type} stands between {before} and {after}, which have no kernel"
+        return Refusal("no-kernel", node.name, sentence)
     if not any(kernel.is_constant(index) for kernel in beside for index in range(len(kernel.inputs))):
         sentence = f"{beside[0].op_type} {beside[0].name} beside it has no constant weights"
         return Refusal("not-constant", node.name, sentence)
@@ -114,9 +117,3 @@ def _reason(
                     return Refusal("shared", node.name, sentence)
     sentence = f"{node.op_type} at {beside[0].op_type} {beside[0].name} stands as a fold would write it"
     return Refusal("already-folded", node.name, sentence)
-
-
-def _neighbours(ways: Sequence[Sequence[NodeView]]) -> str:
-    before = ways[0][-1].op_type if ways[0] else "an input"
-    after = ", ".join(sorted({way[-1].op_type for way in ways[1:]})) or "an output"
-    return f"between {before} and {after}"

@@ -46,9 +46,13 @@ def assume_inference(model: onnx.ModelProto, *, placeholders: bool) -> tuple[onn
         name = label_of(node)
         if not placeholders and _has_placeholders(node, known):
             kept.append(name)
+            continue
+        rewritten.append(name)
+        if node.op_type == "Dropout":
+            del node.input[2:]
         else:
-            _to_inference(node)
-            rewritten.append(name)
+            _keep(node.attribute, {attribute.name for attribute in node.attribute} - {"training_mode"})
+            del node.output[1:]
     notes = []
     if rewritten:
         notes.append(f"{len(rewritten)} training-mode nodes were taken to be in inference mode: {_some(rewritten)}")
@@ -159,18 +163,11 @@ def _training_nodes(
     for node in graph.node:
         if node.domain in STANDARD_DOMAINS and not any(name in used for name in node.output[1:]):
             dropout = node.op_type == "Dropout" and opset >= 12 and len(node.input) == 3 and node.input[2]
-            if dropout or (node.op_type == "BatchNormalization" and _is_training(node)):
+            trains = number_of(node, "training_mode") or len(node.output) > 1
+            if dropout or (node.op_type == "BatchNormalization" and trains):
                 yield node, constants
         for inner in subgraphs(node):
             yield from _training_nodes(inner, opset, Constants(inner, constants.opset_imports, {}, constants))
-
-
-def _to_inference(node: onnx.NodeProto) -> None:
-    if node.op_type == "Dropout":
-        del node.input[2:]
-        return
-    _keep_attributes(node, {"training_mode"})
-    del node.output[1:]
 
 
 def _has_placeholders(node: onnx.NodeProto, constants: Constants) -> bool:
@@ -182,16 +179,6 @@ def _has_placeholders(node: onnx.NodeProto, constants: Constants) -> bool:
     except ModelError:  # large, and still in a file
         return False
     return mean is not None and var is not None and bool(np.all(mean == 0)) and bool(np.all(var == 1))
-
-
-def _is_training(node: onnx.NodeProto) -> bool:
-    return bool(number_of(node, "training_mode")) or len(node.output) > 1
-
-
-def _keep_attributes(node: onnx.NodeProto, without: set[str]) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name not in without]
-    del node.attribute[:]
-    node.attribute.extend(kept)
 
 
 def _keep(

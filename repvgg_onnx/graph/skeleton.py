@@ -107,8 +107,11 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
         if tensor.name and tensor.name not in known:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     bodies = list(all_bodies(graph))
-    _use_short_domain(bodies)
-    _name_graphs(bodies)
+    for body in bodies:
+        body.name = body.name or "graph"  # which it needs for nothing but the checker
+        for node in body.node:
+            if node.domain == STANDARD_DOMAINS[1]:
+                node.domain = STANDARD_DOMAINS[0]  # the only form that onnx itself looks operators up by
     _state_kernel_shapes(graph, bodies)
     _complete_imports(skeleton, bodies, model.ir_version)
     return skeleton
@@ -117,8 +120,9 @@ def _without_data(model: onnx.ModelProto) -> onnx.ModelProto:
 def _bare(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[onnx.ValueInfoProto]]:
     """A copy without data and without annotations, checked, and the annotations."""
     skeleton = _without_data(model)
-    for value in skeleton.graph.input:
-        _free_negative_sizes(value)
+    for dim in (dim for value in skeleton.graph.input for dim in value.type.tensor_type.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value < 0:  # some exporters mean a dynamic axis
+            dim.ClearField("dim_value")
     try:
         with uninterruptible():
             _check(skeleton)
@@ -216,27 +220,6 @@ def _give_sizes(skeleton: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) 
     for value in changed:
         _set_shape(value, shapes[value.name])
     return bool(changed)
-
-
-def _free_negative_sizes(value: onnx.ValueInfoProto) -> None:
-    """Makes sizes below zero dynamic, as some exporters mean them."""
-    for dim in value.type.tensor_type.shape.dim:
-        if dim.HasField("dim_value") and dim.dim_value < 0:
-            dim.ClearField("dim_value")
-
-
-def _use_short_domain(bodies: Iterable[Body]) -> None:
-    """Writes ONNX's own domain in its short form, the only one that onnx itself looks operators up by."""
-    for body in bodies:
-        for node in body.node:
-            if node.domain == STANDARD_DOMAINS[1]:
-                node.domain = STANDARD_DOMAINS[0]
-
-
-def _name_graphs(bodies: Iterable[Body]) -> None:
-    """Gives every graph a name, which it needs for nothing but the checker."""
-    for body in bodies:
-        body.name = body.name or "graph"
 
 
 def _state_kernel_shapes(graph: onnx.GraphProto, bodies: Iterable[Body]) -> None:

@@ -36,20 +36,14 @@ def _origin_lines(bisection: Bisection) -> Iterator[Text]:
         yield Text("no tensor differs", style=GOOD)
         return
     first, *others = bisection.origins
-    yield Text(f"first difference: tensor {printable(first.name)} of {_computed_by(first)}: {_how(first)}", style=BAD)
+    computed_by = f"{printable(first.op_type)} {printable(first.node)}"
+    how = printable(first.reason) or f"error {first.error:.2g}"
+    yield Text(f"first difference: tensor {printable(first.name)} of {computed_by}: {how}", style=BAD)
     yield dim(f"the tensors that it is computed from agree to {first.error_of_inputs:.2g}; seen on {first.feed}")
     if len(first.members) > 1:
         yield dim(f"{plural(len(first.members), 'node')} between them: {names(first.members)}")
     if others:
         yield Text(f"errors also arise at {names([tensor.name for tensor in others])}", style=BAD)
-
-
-def _computed_by(tensor: TensorParity) -> str:
-    return f"{printable(tensor.op_type)} {printable(tensor.node)}"
-
-
-def _how(tensor: TensorParity) -> str:
-    return printable(tensor.reason) or f"error {tensor.error:.2g}"
 
 
 def _table(tensors: tuple[TensorParity, ...]) -> Table:

@@ -121,15 +121,27 @@ def outcome_cases(outcome: Outcome) -> Iterator[Case]:
         return
     yield _regions(outcome, report)
     if report.parity is not None:
-        yield _parity(outcome.path, report)
+        passed = report.parity.passed
+        said = f"same outputs, worst error {report.parity.error:.2g}" if passed else parity_failure(report.parity)
+        yield Case(outcome.path, "outputs", "outputs-differ", _state(passed), said)
     failing = report.verdict is Verdict.REGION_FAILED
     yield from (_region(outcome.path, parity, State.PASSED) for parity in report.region_parities)
     left = State.FAILED if failing else State.SKIPPED
     yield from (_region(outcome.path, parity, left) for parity in report.rolled_back)
     if report.latency is not None or report.min_speedup is not None:
-        yield _speed(outcome, report)
+        said = report.latency.sentence if report.latency else "nothing was folded, so that the speedup is 1"
+        passed = report.verdict is not Verdict.TOO_SLOW
+        yield Case(outcome.path, "speedup", "too-slow", _state(passed), said if passed else outcome.error or said)
     if report.target is not None:
-        yield _target(outcome, report)
+        said = f"nothing found that the parser of {report.target.release} refuses"
+        passed = report.verdict is not Verdict.UNFIT
+        yield Case(
+            outcome.path, "target", "unfit-for-target", _state(passed), said if passed else outcome.error or said
+        )
+
+
+def _state(passed: bool) -> State:
+    return State.PASSED if passed else State.FAILED
 
 
 def _regions(outcome: Outcome, report: FuseReport) -> Case:
@@ -139,39 +151,15 @@ def _regions(outcome: Outcome, report: FuseReport) -> Case:
         f"{regions_found(report)}: {names(nodes)}" if nodes else f"{regions_found(report)}{overridable_words(report)}"
     )
     failed = report.verdict is Verdict.FOLDABLE and outcome.error is not None
-    state = State.FAILED if failed else State.PASSED
     found = f"{found}; {remedy(report)}" if failed else found
-    return Case(outcome.path, "foldable regions", "foldable-region", state, found, nodes)
-
-
-def _parity(model: str, report: FuseReport) -> Case:
-    assert report.parity is not None  # the caller has looked
-    passed = report.parity.passed
-    said = f"same outputs, worst error {report.parity.error:.2g}" if passed else parity_failure(report.parity)
-    return Case(model, "outputs", "outputs-differ", State.PASSED if passed else State.FAILED, said)
+    return Case(outcome.path, "foldable regions", "foldable-region", _state(not failed), found, nodes)
 
 
 def _output(model: str, output: OutputParity) -> Case:
     said = f"error {output.error:.2g}, {output.tolerance:.2g} allowed" if output.passed else difference(output)
-    state = State.PASSED if output.passed else State.FAILED
-    return Case(model, f"output {printable(output.name)}", "outputs-differ", state, said)
+    return Case(model, f"output {printable(output.name)}", "outputs-differ", _state(output.passed), said)
 
 
 def _region(model: str, parity: RegionParity, state: State) -> Case:
     said = f"error {parity.error:.2g}, {parity.used:.1%} of its bound, on {parity.feed}"
     return Case(model, f"region {printable(parity.name)}", "region-differs", state, said, (parity.name,))
-
-
-def _speed(outcome: Outcome, report: FuseReport) -> Case:
-    failed = report.verdict is Verdict.TOO_SLOW
-    said = report.latency.sentence if report.latency else "nothing was folded, so that the speedup is 1"
-    sentence = outcome.error if failed and outcome.error else said
-    return Case(outcome.path, "speedup", "too-slow", State.FAILED if failed else State.PASSED, sentence)
-
-
-def _target(outcome: Outcome, report: FuseReport) -> Case:
-    assert report.target is not None  # the caller has looked
-    failed = report.verdict is Verdict.UNFIT
-    said = f"nothing found that the parser of {report.target.release} refuses"
-    sentence = outcome.error if failed and outcome.error else said
-    return Case(outcome.path, "target", "unfit-for-target", State.FAILED if failed else State.PASSED, sentence)

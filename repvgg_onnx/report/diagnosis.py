@@ -1,21 +1,34 @@
 """What ``doctor`` found, for people and for programs."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator, Sequence
 
-from msgspec import field
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from repvgg_onnx.report.document import Entry, document
+from repvgg_onnx.report.document import Key, document, entry
 from repvgg_onnx.report.layout import BAD, GOOD, QUIET, dim, grid, section
 from repvgg_onnx.report.units import plural, printable
 from repvgg_onnx.workflows.doctor import Diagnosis, Finding, State
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+PartEntry = entry(
+    "PartEntry",
+    Finding,
+    "What became of one part.",
+    "name purpose core state versions sentence advice",
+    name=Key(str, "what it is called; unique.", lambda it: it.part.name),
+    purpose=Key(str, "what it is good for, in a few words; empty where the name says it.", lambda it: it.part.purpose),
+    core=Key(bool, "whether nothing works without it.", lambda it: it.part.core),
+)
+DiagnosisEntry = entry(
+    "DiagnosisEntry",
+    Diagnosis,
+    "Report of doctor.",
+    "healthy python platform cpu cores parts=findings",
+    PartEntry,
+    healthy=Key(bool, "whether the core works.", lambda it: not it.broken),
+)
 
 _STYLES = {State.WORKS: GOOD, State.MISSING: QUIET, State.FAILS: BAD}
 
@@ -26,7 +39,7 @@ def diagnosis_report(diagnosis: Diagnosis) -> Group:
     optional = [finding for finding in diagnosis.findings if finding.part.extra]
     providers = [finding for finding in diagnosis.findings if finding not in (*core, *optional)]
     return Group(
-        _verdict(diagnosis),
+        Text("the core does not work", style=BAD) if diagnosis.broken else Text("the core works", style=GOOD),
         Text(f"repvgg-onnx {diagnosis.tool}, Python {diagnosis.python}, {diagnosis.platform}"),
         Text(f"{printable(diagnosis.cpu)}, {plural(diagnosis.cores, 'core')}"),
         *section("Core", _table(core)),
@@ -38,54 +51,7 @@ def diagnosis_report(diagnosis: Diagnosis) -> Group:
 
 def diagnosis_json(diagnosis: Diagnosis) -> str:
     """The same as JSON; versions are null for packages that are not installed."""
-    return document(diagnosis.tool, DiagnosisEntry.of(diagnosis, healthy=not diagnosis.broken))
-
-
-class PartEntry(Entry, frozen=True, kw_only=True):
-    """What became of one part.
-
-    Attributes:
-        name: what it is called; unique.
-        purpose: what it is good for, in a few words; empty where the name says it.
-        core: whether nothing works without it.
-    """
-
-    shows: ClassVar = Finding
-    name: str
-    purpose: str
-    core: bool
-    state: State
-    versions: Mapping[str, str | None]
-    sentence: str
-    advice: str
-
-    @classmethod
-    def of(cls, result: Finding, **given: Any) -> "Self":
-        """Of the part what identifies it."""
-        part = result.part
-        return super().of(result, name=part.name, purpose=part.purpose, core=part.core, **given)
-
-
-class DiagnosisEntry(Entry, frozen=True, kw_only=True):
-    """Report of doctor.
-
-    Attributes:
-        healthy: whether the core works.
-    """
-
-    shows: ClassVar = Diagnosis
-    healthy: bool
-    python: str
-    platform: str
-    cpu: str
-    cores: int
-    findings: tuple[PartEntry, ...] = field(name="parts")
-
-
-def _verdict(diagnosis: Diagnosis) -> Text:
-    if diagnosis.broken:
-        return Text("the core does not work", style=BAD)
-    return Text("the core works", style=GOOD)
+    return document(diagnosis.tool, DiagnosisEntry.of(diagnosis))
 
 
 def _table(findings: Sequence[Finding]) -> Table:

@@ -1,12 +1,14 @@
 """What every JSON report has in common; apart from the reports, so that it needs none of what they are about.
 
 A report for programs is a frozen Struct whose fields are its keys, in their order; ``schema`` makes the published
-schema of them. Most are attributes of a result by the same name: ``of`` takes those, and is given the others.
+schema of them. Most are attributes of a result: ``entry`` derives the Struct from the result's type, which says what
+they are and what they mean, and a ``Key`` says so of the others.
 """
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -34,13 +36,58 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     shows: ClassVar[type | None] = None
     """The type of the result; its docstring describes the keys that are not described here."""
+    made: ClassVar[Mapping[str, "Key"]] = {}
+    """The keys that are no attributes of the result."""
 
     @classmethod
     def of(cls, result: Any, **given: Any) -> "Self":
-        """The keys as they are given, and the others as attributes of the result."""
-        keys = msgspec.structs.fields(cls)
-        taken = {key.name: _taken(key.type, getattr(result, key.name)) for key in keys if key.name not in given}
+        """The keys as they are given, made of the result, or its attributes."""
+        taken: dict[str, Any] = {}
+        for key in msgspec.structs.fields(cls):
+            if key.name not in given:
+                made = cls.made.get(key.name)
+                taken[key.name] = made.value(result) if made else _taken(key.type, getattr(result, key.name))
         return cls(**taken, **given)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that is no attribute of the result.
+
+    Attributes:
+        kind: the type of its value.
+        meaning: what it says, in the words of a docstring.
+        value: makes it of the result; a key without is given to ``Entry.of``.
+    """
+
+    kind: Any
+    meaning: str
+    value: Callable[[Any], Any] = lambda _: None
+
+
+def entry(name: str, shows: type | None, about: str, keys: str, /, *parts: type[Entry], **made: Key) -> type[Entry]:
+    """The Struct of what a document says of a result.
+
+    Args:
+        name: of the Struct, as the schema has it.
+        shows: type of the result.
+        about: what the Struct is, in a sentence.
+        keys: the keys in their order, with spaces between them: attributes of the result, ``key=attribute`` where they
+            have another name, and those of ``made``.
+        parts: what the results are shown as that the result is made of.
+        made: the other keys.
+    """
+    kinds = (get_type_hints(shows) if shows else {}) | {key: each.kind for key, each in made.items()}
+    fields: list[tuple[str, Any, Any]] = []
+    for key in keys.split():
+        shown, _, attribute = key.rpartition("=")
+        if attribute not in kinds:  # a property
+            kinds[attribute] = get_type_hints(getattr(shows, attribute).fget)["return"]
+        fields.append((attribute, _shown_as(kinds[attribute], parts), msgspec.field(name=shown or attribute)))
+    described = "".join(f"\n    {key}: {each.meaning}" for key, each in made.items())
+    documented = {"__doc__": f"{about}\n\nAttributes:{described}", "shows": shows, "made": made}
+    derived: Any = msgspec.defstruct(name, fields, bases=(Entry,), namespace=documented, frozen=True, kw_only=True)
+    return cast("type[Entry]", derived)
 
 
 def document(version: str, entry: Entry) -> str:
@@ -62,6 +109,19 @@ def _taken(kind: Any, value: Any) -> Any:
     if not entries or value is None:
         return value
     return tuple(map(entries[0].of, value)) if isinstance(value, tuple) else entries[0].of(value)
+
+
+def _shown_as(kind: Any, parts: tuple[type[Entry], ...]) -> Any:
+    """A type in which what one of the entries shows is that entry."""
+    for part in parts:
+        if kind is part.shows:
+            return part
+    inner = get_args(kind)
+    shown = tuple(_shown_as(each, parts) for each in inner)
+    if shown == inner:
+        return kind
+    origin: Any = get_origin(kind)
+    return Union[shown] if type(None) in shown else origin[shown]  # noqa: UP007
 
 
 def _plain(value: Any) -> Any:

@@ -105,10 +105,17 @@ def refusal_details(report: FuseReport, *, every: bool) -> Iterator[RenderableTy
     listed = _listed(report, every=every)
     if listed:
         groups = group_refusals(listed)
-        single = [_single_refusal_row(refusal) for group in groups for refusal in group.refusals]
+        single = [
+            (Text("-"), Text(f"{printable(it.sentence)}\n").append_text(dim(f"{it.code}: {printable(it.node)}")))
+            for group in groups
+            for it in group.refusals
+        ]
         yield from section("Not folded", grid(single if every else list(map(_refusal_row, groups))))
     yield from _left_out_lines(report, listed)
-    yield from _advice_lines({refusal.code: refusal.long_form.advice for refusal in listed})
+    if listed:
+        advice = group_advice({refusal.code: refusal.long_form.advice for refusal in listed})
+        lines = [Text.assemble((", ".join(codes), QUIET), ": ", text) for text, codes in advice.items()]
+        yield from section("What to do", Text("\n").join(lines))
 
 
 def _listed(report: FuseReport, *, every: bool) -> list[Refusal]:
@@ -121,13 +128,6 @@ def _left_out_lines(report: FuseReport, listed: Sequence[Refusal]) -> Iterator[R
     if left:
         yield Text()
         yield dim(f"{plural(left, 'node')} cannot be folded, and nothing can be done about it; --all lists why")
-
-
-def _advice_lines(advice: Mapping[str, str]) -> Iterator[RenderableType]:
-    """What a user can do about refusals, once for each code."""
-    if advice:
-        lines = [Text.assemble((", ".join(codes), QUIET), ": ", text) for text, codes in group_advice(advice).items()]
-        yield from section("What to do", Text("\n").join(lines))
 
 
 def _heading(regions: Sequence[Region]) -> str:
@@ -152,24 +152,14 @@ def _region_details(group: RegionGroup, *, every: bool) -> Row:
     """What regions were and became, where they are and what they cost."""
     nodes = [region.name for region in group.regions]
     where = f"{plural(group.members, 'node')}: {printable(nodes[0]) if every else names(nodes)}"
-    return _times(group.regions), Text("\n").join([change(group), dim(where), dim(_costs(group))])
-
-
-def _costs(group: RegionGroup) -> str:
-    """Costs before and after, and the share of their sum that is saved."""
     before, after = group.cost_before, group.cost_after
     macs = f"{count(before.macs)} -> {count(after.macs)} MACs"
     moved = f"{size(before.bytes)} -> {size(after.bytes)} moved"
-    return f"{macs}, {moved}, saves {1 - after.total / before.total:.0%}"
+    costs = f"{macs}, {moved}, saves {1 - after.total / before.total:.0%}"
+    return _times(group.regions), Text("\n").join([change(group), dim(where), dim(costs)])
 
 
 def _refusal_row(group: RefusalGroup) -> Row:
     """How often a code was given, its first sentence and its first nodes."""
     where = dim(f"{group.code}: {names(group.nodes)}")
     return _times(group.refusals), Text("\n").join([Text(printable(group.sentence)), where])
-
-
-def _single_refusal_row(refusal: Refusal) -> Row:
-    """One refusal with the whole name of its node."""
-    where = dim(f"{refusal.code}: {printable(refusal.node)}")
-    return Text("-"), Text("\n").join([Text(printable(refusal.sentence)), where])

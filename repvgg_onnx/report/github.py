@@ -5,7 +5,7 @@ Source: https://docs.github.com/en/actions/reference/workflows-and-actions/workf
 
 from collections.abc import Iterator
 
-from repvgg_onnx.report.cases import Case, State, cases, outcome_line
+from repvgg_onnx.report.cases import State, cases, outcome_line
 from repvgg_onnx.report.groups import group_refusals
 from repvgg_onnx.report.model import Outcome
 from repvgg_onnx.report.run import Run
@@ -17,14 +17,11 @@ _LEVELS = {State.FAILED: "error", State.UNUSABLE: "error", State.SKIPPED: "warni
 
 def annotations(run: Run) -> str:
     """A line for everything that failed or deserves a look, and a notice for each model that did not fail."""
-    lines = [_case(case) for case in cases(run) if case.state in _LEVELS]
+    notable = [case for case in cases(run) if case.state in _LEVELS]
+    lines = [command(_LEVELS[case.state], case.model, case.name, case.sentence) for case in notable]
     for outcome in run.subject if isinstance(run.subject, tuple) else ():
         lines += _remarks(outcome)
     return "".join(f"{line}\n" for line in lines)
-
-
-def _case(case: Case) -> str:
-    return command(_LEVELS[case.state], case.model, case.name, case.sentence)
 
 
 def _remarks(outcome: Outcome) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """What ``bench`` found, as text for one screen of 80 columns."""
 
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -9,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repvgg_onnx.checks.environment import Environment
-from repvgg_onnx.checks.latency import Latencies, ModelLatency
+from repvgg_onnx.checks.latency import Latencies
 from repvgg_onnx.checks.statistics import Ratio
 from repvgg_onnx.report.layout import BAD, GOOD, HEAD, dim, grid, noisy_lines
 from repvgg_onnx.report.units import plural, printable, time_unit
@@ -40,11 +39,13 @@ class BenchReport:
 
 
 def bench_report(report: BenchReport) -> Group:
-    """Which letter is which model, the machine, and a table for each block."""
+    """Which letter is which model, the machine, and for each block its conditions, a table, and doubts."""
     letters = [(Text(letter(index), style=HEAD), Text(printable(name))) for index, name in enumerate(report.models)]
     parts: list[RenderableType] = [grid(letters), Text(), dim(str(report.environment)), *noisy_lines(report.warnings)]
     for block in report.blocks:
-        parts += [Text(), *_block(block)]
+        rounds = plural(block.rounds, "round" if len(block.models) > 1 else "run")
+        conditions = Text(f"{block.conditions}, {rounds} in {block.conditions.opened}", style=HEAD)
+        parts += [Text(), conditions, _table(block), *noisy_lines(block.warnings)]
     return Group(*parts)
 
 
@@ -56,14 +57,6 @@ def letter(index: int) -> str:
         ('A', 'Z', '27')
     """
     return string.ascii_uppercase[index] if index < len(string.ascii_uppercase) else str(index + 1)
-
-
-def _block(block: Latencies) -> Iterator[RenderableType]:
-    """What was measured together: the conditions, a row for each model, and doubts."""
-    rounds = plural(block.rounds, "round" if len(block.models) > 1 else "run")
-    yield Text(f"{block.conditions}, {rounds} in {block.conditions.opened}", style=HEAD)
-    yield _table(block)
-    yield from noisy_lines(block.warnings)
 
 
 def _table(block: Latencies) -> Table:
@@ -84,7 +77,8 @@ def _table(block: Latencies) -> Table:
         times = (_number(ns / factor) for ns in (timing.median_ns, timing.iqr_ns, timing.p95_ns))
         opened = _number(model.creation_median_ns / opening)
         verdict = _verdict(model.ratio) if index else ()
-        table.add_row(letter(index), *times, _number(model.throughput), opened, _memory(model), *verdict)
+        memory = UNKNOWN if model.footprint is None else f"{model.footprint.added_bytes / _MEGABYTE:.1f}"
+        table.add_row(letter(index), *times, _number(model.throughput), opened, memory, *verdict)
     return table
 
 
@@ -93,10 +87,6 @@ def _verdict(ratio: Ratio) -> tuple[Text, str]:
     factor, low, high = ratio.stated
     word, style = {"faster": ("faster", GOOD), "slower": ("slower", BAD)}.get(ratio.verdict, ("as fast", ""))
     return Text(f"{factor:.2f}x {word}", style=style), f"{low:.2f}-{high:.2f}"
-
-
-def _memory(model: ModelLatency) -> str:
-    return UNKNOWN if model.footprint is None else f"{model.footprint.added_bytes / _MEGABYTE:.1f}"
 
 
 def _number(number: float) -> str:

@@ -20,7 +20,9 @@ ROWS = 50
 
 def markdown_report(run: Run) -> str:
     """The summary of a run."""
-    lines = [f"## {_mark(run)}{escape(headline(run))}", ""]
+    checked = cases(run)
+    mark = ("❌ " if any(case.failed for case in checked) else "✅ ") if checked else ""
+    lines = [f"## {mark}{escape(headline(run))}", ""]
     match run.subject:
         case tuple() as outcomes:
             lines += _outcomes(outcomes)
@@ -31,12 +33,6 @@ def markdown_report(run: Run) -> str:
     lines += ["<details><summary>Reproduce</summary>", "", *_block(run.command), "", "</details>", ""]
     lines += [f"repvgg-onnx {run.version}", ""]
     return "\n".join(lines)
-
-
-def _mark(run: Run) -> str:
-    """What one sees at a glance; nothing where nothing was checked."""
-    checked = cases(run)
-    return ("❌ " if any(case.failed for case in checked) else "✅ ") if checked else ""
 
 
 def _outcomes(outcomes: Sequence[Outcome]) -> Iterator[str]:

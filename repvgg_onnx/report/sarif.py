@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from repvgg_onnx.compiler.codes import CODES, Code
-from repvgg_onnx.compiler.results import Region
-from repvgg_onnx.report.cases import KINDS, Case, State, cases
+from repvgg_onnx.report.cases import KINDS, State, cases
 from repvgg_onnx.report.groups import branch_sum, folded_node
 from repvgg_onnx.report.model import Outcome, Verdict
 from repvgg_onnx.report.remedy import remedy
@@ -42,13 +41,14 @@ def sarif_report(run: Run) -> str:
         "semanticVersion": run.version,
         "rules": [_rule(code, CODES.get(code) or KINDS[code]) for code in codes],
     }
+    looked_at = all(case.state is not State.UNUSABLE for case in cases(run))
     content = {
         "$schema": SCHEMA,
         "version": "2.1.0",
         "runs": [
             {
                 "tool": {"driver": driver},
-                "invocations": [{"commandLine": run.command, "executionSuccessful": _succeeded(run)}],
+                "invocations": [{"commandLine": run.command, "executionSuccessful": looked_at}],
                 "results": [_result(result, codes) for result in results],
             }
         ],
@@ -60,14 +60,12 @@ def _results(run: Run) -> Iterator[_Result]:
     """What failed, model by model, and what is not folded though something can be done about it."""
     for case in cases(run):
         if case.failed and case.code != "foldable-region":
-            yield _Result(case.code, "error", case.model, _sentence(case), case.nodes)
+            yield _Result(case.code, "error", case.model, f"{case.name}: {case.sentence}", case.nodes)
     for outcome in run.subject if isinstance(run.subject, tuple) else ():
         yield from _foldable(outcome)
-        yield from _refused(outcome)
-
-
-def _sentence(case: Case) -> str:
-    return f"{case.name}: {case.sentence}"
+        for refusal in outcome.report.refusals if outcome.report else ():
+            if refusal.long_form.actionable:
+                yield _Result(refusal.code, "warning", outcome.path, refusal.sentence, (refusal.node,))
 
 
 def _foldable(outcome: Outcome) -> Iterator[_Result]:
@@ -78,23 +76,8 @@ def _foldable(outcome: Outcome) -> Iterator[_Result]:
     mended = f"; {remedy(report)}" if outcome.error else ""
     for region in report.regions:
         text = f"{branch_sum(region)} can be folded into {folded_node(region)}{mended}"
-        yield _Result("foldable-region", "error" if outcome.error else "note", outcome.path, text, _nodes(region))
-
-
-def _nodes(region: Region) -> tuple[str, ...]:
-    return tuple(member.name for member in region.members)
-
-
-def _refused(outcome: Outcome) -> Iterator[_Result]:
-    """Refusals that a user can do something about."""
-    for refusal in outcome.report.refusals if outcome.report else ():
-        if refusal.long_form.actionable:
-            yield _Result(refusal.code, "warning", outcome.path, refusal.sentence, (refusal.node,))
-
-
-def _succeeded(run: Run) -> bool:
-    """Whether every model could be looked at."""
-    return all(case.state is not State.UNUSABLE for case in cases(run))
+        nodes = tuple(member.name for member in region.members)
+        yield _Result("foldable-region", "error" if outcome.error else "note", outcome.path, text, nodes)
 
 
 def _rule(code: str, long_form: Code) -> dict[str, Any]:
@@ -111,6 +94,8 @@ def _result(result: _Result, codes: list[str]) -> dict[str, Any]:
     """One result, at its model file and its nodes."""
     names = [printable(node) for node in result.nodes]
     identity = "\n".join((result.code, result.model, *result.nodes))
+    file = Path(result.model)
+    uri = file.as_uri() if file.is_absolute() else quote(file.as_posix())  # relative paths stay relative
     return {
         "ruleId": result.code,
         "ruleIndex": codes.index(result.code),
@@ -119,7 +104,7 @@ def _result(result: _Result, codes: list[str]) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": _uri(result.model)},
+                    "artifactLocation": {"uri": uri},
                     "region": {"startLine": 1},  # models have no lines, and GitHub wants one
                 },
                 "logicalLocations": [{"fullyQualifiedName": name, "kind": "node"} for name in names],
@@ -127,9 +112,3 @@ def _result(result: _Result, codes: list[str]) -> dict[str, Any]:
         ],
         "partialFingerprints": {"repvgg-onnx/v1": hashlib.sha256(identity.encode()).hexdigest()},
     }
-
-
-def _uri(path: str) -> str:
-    """A file as a URI: relative paths stay relative, as code scanning wants them."""
-    file = Path(path)
-    return file.as_uri() if file.is_absolute() else quote(file.as_posix())

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from repvgg_onnx.report.layout import BAD, GOOD, dim
 from repvgg_onnx.report.units import plural, printable
-from repvgg_onnx.serving.findings import ADVICE, Finding, Severity
+from repvgg_onnx.serving.findings import ADVICE, Severity
 from repvgg_onnx.serving.tensorrt import TensorRTCheck
 
 
@@ -20,17 +20,10 @@ def target_lines(check: TensorRTCheck) -> Iterator[Text]:
     else:
         yield Text(f"nothing found that the parser of {check.release} refuses", style=GOOD)
     for code, alike in groupby(check.findings, key=lambda finding: finding.code):
-        yield from map(_finding_line, alike)
+        for finding in alike:
+            style = BAD if finding.severity is Severity.ERROR else ""
+            yield Text.assemble((finding.severity.value, style), f" {code}: {printable(finding.sentence)}")
         yield dim(ADVICE[code])
-    yield Text(_lines(check.command), overflow="fold")
+    words = [shlex.quote(printable(word)) for word in shlex.split(check.command)]
+    yield Text(" \\\n  ".join(words), overflow="fold")  # an option on each line, as a shell takes it too
     yield dim(check.hint)
-
-
-def _finding_line(finding: Finding) -> Text:
-    style = BAD if finding.severity is Severity.ERROR else ""
-    return Text.assemble((finding.severity.value, style), f" {finding.code}: {printable(finding.sentence)}")
-
-
-def _lines(command: str) -> str:
-    """A command with an option on each line, as a shell takes it too."""
-    return " \\\n  ".join(shlex.quote(printable(word)) for word in shlex.split(command))

@@ -65,8 +65,12 @@ def parity_report(parity: Parity) -> Group:
     word, style = ("same outputs", GOOD) if parity.passed else ("different outputs", BAD)
     conditions = f"{plural(len(parity.feeds), 'feed')} at {' and '.join(parity.levels)}"
     verdict = Text.assemble((word, style), f": {errors(parity)}, on {conditions}")
-    failed = [_failed_output(output) for output in parity.outputs if not output.passed]
-    remarks = [Text(_capitalized(sentence), style=WARNING) for sentence in remarks_of(parity)]
+    failed = [
+        Text(f"{difference(output)}, on {output.worst_feed} at {output.worst_level}", style=BAD)
+        for output in parity.outputs
+        if not output.passed
+    ]
+    remarks = [Text(said[:1].upper() + said[1:], style=WARNING) for said in remarks_of(parity)]
     classes = [_agreement(agreement) for agreement in parity.agreements]
     return Group(
         verdict,
@@ -181,9 +185,21 @@ def _fuse_sections(report: FuseReport, *, every: bool) -> Iterator[RenderableTyp
 
 
 def _change_lines(report: FuseReport) -> Iterator[RenderableType]:
-    """How the model changes, or how large it is."""
+    """How the model changes: operators, parameters, file size and what a run takes; or how large it is."""
     yield Text()
-    yield _change_table(report) if report.regions else dim(_size_line(report))
+    if report.regions:
+        table = Table(box=None, pad_edge=False, header_style=HEAD)
+        table.add_column("")
+        table.add_column("before", justify="right", min_width=10)
+        table.add_column("after", justify="right", min_width=10)
+        for row in _change_rows(report):
+            table.add_row(*row)
+        yield table
+        return
+    parts = [plural(report.before.census.nodes, "node"), f"{count(report.before.census.parameters)} parameters"]
+    if report.before.size_bytes is not None:
+        parts.append(size(report.before.size_bytes))
+    yield dim(", ".join(parts))
 
 
 def _census_lines(report: FuseReport, *, per_layer: bool) -> Iterator[RenderableType]:
@@ -194,24 +210,15 @@ def _census_lines(report: FuseReport, *, per_layer: bool) -> Iterator[Renderable
             yield from layer_section(report.before.profile.layers)
 
 
-def _change_table(report: FuseReport) -> Table:
-    """Node counts by operator, parameters, file size and what a run takes, before and after."""
-    table = Table(box=None, pad_edge=False, header_style=HEAD)
-    table.add_column("")
-    table.add_column("before", justify="right", min_width=10)
-    table.add_column("after", justify="right", min_width=10)
-    for row in _change_rows(report):
-        table.add_row(*row)
-    return table
-
-
 def _change_rows(report: FuseReport) -> Iterator[tuple[str, str, str]]:
-    """The rows of the table of changes; operators whose count stays are one row."""
+    """The rows of the table of changes, the largest first; operators whose count stays are one row."""
     before, after = report.before.running, report.after.running
-    changed, unchanged = _by_change(before, after)
-    for op_type in changed[:ROWS_SHOWN]:
+    change = {op_type: abs(before.get(op_type, 0) - after.get(op_type, 0)) for op_type in sorted({*before, *after})}
+    ordered = sorted(change, key=lambda op_type: change[op_type], reverse=True)
+    changed = [op_type for op_type in ordered if change[op_type]][:ROWS_SHOWN]
+    for op_type in changed:
         yield printable(op_type), f"{before.get(op_type, 0):,}", f"{after.get(op_type, 0):,}"
-    rest = [*changed[ROWS_SHOWN:], *unchanged]
+    rest = ordered[len(changed) :]
     if rest:
         yield "other nodes", _total(before, rest), _total(after, rest)
     yield "all nodes", f"{sum(before.values()):,}", f"{sum(after.values()):,}"
@@ -222,33 +229,9 @@ def _change_rows(report: FuseReport) -> Iterator[tuple[str, str, str]]:
         yield from profile_rows(report.before.profile, report.after.profile)
 
 
-def _by_change(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[list[str], list[str]]:
-    """Operators whose count changes, those with the largest change first, and the others."""
-    change = {op_type: abs(before.get(op_type, 0) - after.get(op_type, 0)) for op_type in sorted({*before, *after})}
-    ordered = sorted(change, key=lambda op_type: change[op_type], reverse=True)
-    return [op for op in ordered if change[op]], [op for op in ordered if not change[op]]
-
-
 def _total(nodes: Mapping[str, int], op_types: list[str]) -> str:
     """Number of nodes of several operators."""
     return f"{sum(nodes.get(op_type, 0) for op_type in op_types):,}"
-
-
-def _size_line(report: FuseReport) -> str:
-    """The census of a model in which nothing folds."""
-    parts = [plural(report.before.census.nodes, "node"), f"{count(report.before.census.parameters)} parameters"]
-    if report.before.size_bytes is not None:
-        parts.append(size(report.before.size_bytes))
-    return ", ".join(parts)
-
-
-def _capitalized(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
-
-
-def _failed_output(output: OutputParity) -> Text:
-    """One output that differs: how, and where it was seen."""
-    return Text(f"{difference(output)}, on {output.worst_feed} at {output.worst_level}", style=BAD)
 
 
 def _agreement(agreement: Agreement) -> Text:

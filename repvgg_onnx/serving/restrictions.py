@@ -80,25 +80,13 @@ def _pool(seen: Seen) -> bool | None:
     return len(seen.attribute("kernel_shape", [])) in (2, 3)
 
 
-def _undilated(seen: Seen) -> bool | None:
-    return all(dilation == 1 for dilation in seen.attribute("dilations", []))
-
-
 def _constant_axes(seen: Seen) -> bool | None:
     """The second input is a constant; one that is computed may turn out to be one."""
     return seen.is_constant(1) or None
 
 
-def _zero_point(seen: Seen) -> bool | None:
-    """The zero point is left out or all zeros."""
-    if not seen.has_input(2):
-        return True
-    values = seen.values(2)
-    return None if values is None else not np.any(values)
-
-
-def _inference(seen: Seen) -> bool | None:
-    """No Dropout in training mode."""
+def _no_third_input(seen: Seen) -> bool | None:
+    """The third input, a zero point or a Dropout's training mode, is left out or all zeros."""
     if not seen.has_input(2):
         return True
     values = seen.values(2)
@@ -110,18 +98,10 @@ def _four_axes(seen: Seen) -> bool | None:
     return None if known is None or known.shape is None else len(known.shape) == 4
 
 
-def _one_output(seen: Seen) -> bool | None:
-    return len([name for name in seen.node.output if name]) == 1
-
-
 def _resize(seen: Seen) -> bool | None:
     """Modes that are known, no antialiasing."""
     known = all(seen.attribute(name, allowed[0]) in allowed for name, allowed in _RESIZE.items())
     return known and not seen.attribute("antialias", 0)
-
-
-def _unreduced(seen: Seen) -> bool | None:
-    return bool(seen.attribute("reduction", "none") == "none")
 
 
 def _sorted_few(seen: Seen) -> bool | None:
@@ -135,16 +115,16 @@ def _sorted_few(seen: Seen) -> bool | None:
 _CHECKS: dict[str, Callable[[Seen], bool | None]] = {
     "AveragePool": _pool,
     "CumSum": _constant_axes,
-    "DequantizeLinear": _zero_point,
-    "Dropout": _inference,
+    "DequantizeLinear": _no_third_input,
+    "Dropout": _no_third_input,
     "GridSample": _four_axes,
-    "LayerNormalization": _one_output,
-    "LpPool": _undilated,
+    "LayerNormalization": lambda seen: sum(map(bool, seen.node.output)) == 1,
+    "LpPool": lambda seen: all(dilation == 1 for dilation in seen.attribute("dilations", [])),
     "MaxPool": _pool,
     "OneHot": _constant_axes,
-    "QuantizeLinear": _zero_point,
+    "QuantizeLinear": _no_third_input,
     "Resize": _resize,
-    "ScatterND": _unreduced,
+    "ScatterND": lambda seen: bool(seen.attribute("reduction", "none") == "none"),
     "Squeeze": _constant_axes,
     "TopK": _sorted_few,
     "Unsqueeze": _constant_axes,

@@ -122,14 +122,11 @@ def _ends_context(node: onnx.NodeProto) -> bool:
 def _part(view: GraphView, cutter: Cutter, roots: tuple[str, ...], sinks: list[str]) -> onnx.ModelProto:
     """The nodes from roots to sinks as a model, with axes as free as they are in the whole."""
     indices, _ = cutter.between(roots, sinks)
-    inner = (name for index in indices for name in view.nodes[index].outputs if name not in view.constants)
-    seen = [name for name in inner if name in sinks or _is_read_outside(view, name, set(indices))]
+    inner = [name for index in indices for name in view.nodes[index].outputs if name not in view.constants]
+    outside = {name for name in inner if view.is_output(name) or set(view.readers.get(name, ())) - set(indices)}
+    seen = [name for name in inner if name in sinks or name in outside]
     inputs = [make_tensor_value_info(root, view.elem_type(root), view.shape(root)) for root in roots]
     return cutter.cut(inputs, [make_tensor_value_info(name, view.elem_type(name), None) for name in seen])
-
-
-def _is_read_outside(view: GraphView, tensor: str, indices: set[int]) -> bool:
-    return view.is_output(tensor) or bool(set(view.readers.get(tensor, ())) - indices)
 
 
 def _size(view: GraphView, tensor: str) -> tuple[int, ...] | None:

@@ -72,9 +72,5 @@ def _complaints(wanted: Mapping[str, object], found: Mapping[str, object]) -> li
     unexpected = [name for name in found if name not in wanted]
     reshaped = [name for name in wanted if name in found and wanted[name] != found[name]]
     kinds = {"missing": missing, "not part of it": unexpected, "of another shape": reshaped}
-    return [f"{kind} {_first(entries)}" for kind, entries in kinds.items() if entries]
-
-
-def _first(entries: list[str], count: int = 3) -> str:
-    rest = f" and {len(entries) - count} more" if len(entries) > count else ""
-    return ", ".join(entries[:count]) + rest
+    rest = {kind: f" and {len(names) - 3} more" if len(names) > 3 else "" for kind, names in kinds.items()}
+    return [f"{kind} {', '.join(names[:3])}{rest[kind]}" for kind, names in kinds.items() if names]

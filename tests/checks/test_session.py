@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_a_proto_too_large_for_protobuf_goes_through_a_side_file(monkeypatch):
     untouched = graph.SerializeToString()
     with loadable(graph) as ready:
         assert isinstance(ready, str)
-        side_file = session_module.Path(ready + ".data")
+        side_file = Path(ready + ".data")
         assert side_file.stat().st_size >= 4 * 600 * 4
         x = np.ones((2, 4), np.float32)
         result = open_session(ready, level=LEVEL).run({"x": x})["y"]

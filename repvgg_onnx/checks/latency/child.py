@@ -106,14 +106,12 @@ def main(path: str) -> None:
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as answer:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         told = json.loads(Path(path).read_text(encoding="utf-8"))
-        json.dump(_answer(Job(**told)), answer)
-
-
-def _answer(job: Job) -> dict[str, Any]:
-    try:
-        return {"done": asdict(work(job))}
-    except RepvggOnnxError as error:
-        return {"error": type(error).__name__, "sentence": str(error)}
+        content: dict[str, Any]
+        try:
+            content = {"done": asdict(work(Job(**told)))}
+        except RepvggOnnxError as error:
+            content = {"error": type(error).__name__, "sentence": str(error)}
+        json.dump(content, answer)
 
 
 def _timed(run: Run) -> int:

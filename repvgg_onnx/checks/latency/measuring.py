@@ -170,7 +170,9 @@ def _raced(models: Sequence[ModelLike], how: Race, run: RunOptions) -> Latencies
         else:
             measured = _together(sources, setting, left, how.seed)
         if how.memory and not how.isolate:
-            measured = replace(measured, footprints=_footprints(sources, setting))
+            measured = replace(
+                measured, footprints=[run_alone(job).footprint for job in _jobs(sources, setting, stack)]
+            )
     return _judged(measured, setting, how.seed, isolated=how.isolate)
 
 
@@ -234,11 +236,6 @@ def _median_footprint(answers: Sequence[Done]) -> Footprint | None:
     return sorted(known, key=lambda footprint: footprint.added_bytes)[len(known) // 2] if known else None
 
 
-def _footprints(sources: Sequence[Loadable], setting: _Setting) -> list[Footprint | None]:
-    with ExitStack() as stack:
-        return [run_alone(job).footprint for job in _jobs(sources, setting, stack)]
-
-
 def _jobs(sources: Sequence[Loadable], setting: _Setting, stack: ExitStack) -> list[Job]:
     """What to do for each model in a process of its own; the files for it live as long as the stack."""
     values = stack.enter_context(values_on_disk(setting.values))
@@ -254,17 +251,10 @@ def _judged(measured: _Measured, setting: _Setting, seed: int, *, isolated: bool
     conditions = Conditions(
         version, provider, LEVEL, setting.run.threads, shapes, len(legs), seconds, options, isolated=isolated
     )
-    models = [
-        _model(measured, index, conditions.batch, paired_ratio(legs, second=index, seed=seed) if index else _ITSELF)
-        for index in range(len(measured.creation_ns))
-    ]
+    models = []
+    for index, creation_ns in enumerate(measured.creation_ns):
+        timing = summarize(np.concatenate(legs)[:, index])
+        ratio = paired_ratio(legs, second=index, seed=seed) if index else Ratio(1.0, 1.0, 1.0)
+        throughput = conditions.batch * 1e9 / timing.median_ns
+        models.append(ModelLatency(timing, throughput, ratio, tuple(creation_ns), measured.footprints[index]))
     return Latencies(tuple(models), legs, conditions)
-
-
-_ITSELF = Ratio(1.0, 1.0, 1.0)
-
-
-def _model(measured: _Measured, index: int, batch: int, ratio: Ratio) -> ModelLatency:
-    timing = summarize(np.concatenate(measured.legs)[:, index])
-    creation_ns = tuple(measured.creation_ns[index])
-    return ModelLatency(timing, batch * 1e9 / timing.median_ns, ratio, creation_ns, measured.footprints[index])

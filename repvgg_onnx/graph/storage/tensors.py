@@ -101,9 +101,10 @@ def _needed_entries(tensor: onnx.TensorProto, count: int, field: str) -> int:
 def _count(tensor: onnx.TensorProto) -> int:
     """Number of elements by the tensor's shape."""
     dims: tuple[int, ...] = tuple(tensor.dims)
-    if len(dims) > MOST_AXES or min(dims, default=0) < 0 or (count := math.prod(dims)) > LARGEST_SIZE:
-        raise ModelError(f"its tensor {tensor.name!r} has the impossible shape {_shown(dims)}")
-    return count
+    if not _is_possible(dims):
+        shown = str(list(dims)) if len(dims) <= 8 else f"{list(dims[:8])}…"
+        raise ModelError(f"its tensor {tensor.name!r} has the impossible shape {shown}")
+    return math.prod(dims)
 
 
 def _is_possible(dims: Sequence[int]) -> bool:
@@ -129,7 +130,3 @@ def _bits_of(data_type: int) -> int | None:
         return None if data_type == STRING else 8 * int(helper.tensor_dtype_to_np_dtype(data_type).itemsize)
     except KeyError:
         return None
-
-
-def _shown(dims: Sequence[int]) -> str:
-    return str(list(dims)) if len(dims) <= 8 else f"{list(dims[:8])}…"

@@ -84,7 +84,8 @@ def latency_chart(samples: Mapping[str, Sequence[int]]) -> str:
 def memory_chart(before: Profile, after: Profile, regions: Sequence[Region]) -> str:
     """Bytes of live activations along the network, both over the nodes of the original."""
     places = _places(before, after, regions)
-    factor, unit = _size_unit(max(before.peak_activation_bytes, after.peak_activation_bytes))
+    unit = size(max(before.peak_activation_bytes, after.peak_activation_bytes)).split()[-1]
+    factor = {"GB": 10**9, "MB": 10**6, "kB": 10**3}.get(unit, 1)
 
     def draw(axes: Any) -> None:
         live = [layer.live_bytes / factor for layer in before.layers]
@@ -168,12 +169,6 @@ def _inline(text: str, title: str) -> str:
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}-", svg)
     svg = re.sub(r"font: ([\d.]+px) [^;\"<>]+", r"font-size: \1; font-family: inherit", svg)
     return svg.replace("<svg ", '<svg role="img" class="chart" ', 1)
-
-
-def _size_unit(size_bytes: int) -> tuple[int, str]:
-    """Bytes of the unit in which ``size`` writes a size, and its name."""
-    unit = size(size_bytes).split()[-1]
-    return {"GB": 10**9, "MB": 10**6, "kB": 10**3}.get(unit, 1), unit
 
 
 def _shortened(name: str) -> str:

@@ -72,7 +72,10 @@ def before_picture(region: Region, topology: Mapping[str, Operation] | None) -> 
     makers = {tensor: name for name, operation in known.items() for tensor in operation.outputs}
     drawn = len(known) == len(members) <= LARGEST and region.sink in makers
     if not drawn or _unfolded(region.sink, known, makers) > LARGEST:
-        return _picture(region, _branches(region), f"Before: {' + '.join(region.branches)}")
+        boxes = [Box("conv" if "Conv" in branch else "op", printable(branch), "", branch) for branch in region.branches]
+        whole = Box("op", "Sum", "", region.name)
+        chain = tuple(boxes) if len(boxes) == 1 else _joined([(box,) for box in boxes], whole)
+        return _picture(region, chain, f"Before: {' + '.join(region.branches)}")
     operators = ", ".join(operation.op_type for operation in known.values())
     return _picture(region, _chain(region.sink, region.root, known, makers), f"Before: {operators}")
 
@@ -135,14 +138,6 @@ def _looks(chain: Chain) -> tuple[object, ...]:
         replace(step, name="") if isinstance(step, Box) else tuple((times, _looks(each)) for times, each in step.chains)
         for step in chain
     )
-
-
-def _branches(region: Region) -> Chain:
-    """A box for each branch, and their sum."""
-    boxes = [Box("conv" if "Conv" in branch else "op", printable(branch), "", branch) for branch in region.branches]
-    if len(boxes) == 1:
-        return tuple(boxes)
-    return _joined([(box,) for box in boxes], Box("op", "Sum", "", region.name))
 
 
 def _tensor(name: str) -> Box:

@@ -32,30 +32,23 @@ def parts(run: Run) -> tuple[Part, ...]:
 def _outcome(outcome: Outcome, run: Run) -> Part:
     report = outcome.report
     tone = "bad" if outcome.error else "good" if report else "plain"
-    sentences = (outcome_line(outcome),) if isinstance(run.subject, tuple) and len(run.subject) > 1 else ()
+    several = isinstance(run.subject, tuple) and len(run.subject) > 1
+    sentences: tuple[str, ...] = (outcome_line(outcome),) if several else ()
     if report is None:
         return Part(printable(outcome.path), tone, verdict_of(outcome), sentences)
+    sentences += (*report.notes, *(f"Noisy: {sentence}." for sentence in report.warnings))
+    if outcome.error and report.verdict is Verdict.FOLDABLE:
+        sentences += (f"What mends it: {remedy(report)}",)
     return Part(
         title=printable(outcome.path),
         tone=tone,
         verdict=verdict_of(outcome),
-        sentences=(*sentences, *report.notes, *_noisy(report), *_remedies(outcome)),
+        sentences=sentences,
         cards=tuple(_cards(report)),
         changes=tuple(_changes(report)),
         charts=tuple(_charts(report)),
         tables=tuple(_tables(report)),
     )
-
-
-def _noisy(report: FuseReport) -> Iterator[str]:
-    """What speaks against the latency."""
-    yield from (f"Noisy: {sentence}." for sentence in report.warnings)
-
-
-def _remedies(outcome: Outcome) -> Iterator[str]:
-    """What to run where a check failed."""
-    if outcome.error and outcome.report is not None and outcome.report.verdict is Verdict.FOLDABLE:
-        yield f"What mends it: {remedy(outcome.report)}"
 
 
 def _cards(report: FuseReport) -> Iterator[Card]:
@@ -113,7 +106,7 @@ def _charts(report: FuseReport) -> Iterator[Chart]:
 
 def _tables(report: FuseReport) -> Iterator[Table]:
     """All changes, all regions, all refusals."""
-    rows = tuple(_change_row(*row) for row in _figures(report)) if report.regions else ()
+    rows = tuple(tuple(map(Cell, row)) for row in _figures(report)) if report.regions else ()
     yield Table("Before and after", ("", "before", "after"), rows)
     errors = {parity.name: parity.error for parity in (*report.region_parities, *report.rolled_back)}
     yield Table(
@@ -142,10 +135,6 @@ def _figures(report: FuseReport) -> Iterator[tuple[str, str, str]]:
         yield "file size", size(before.size_bytes), size(after.size_bytes)
     if before.profile and after.profile:
         yield from profile_rows(before.profile, after.profile)
-
-
-def _change_row(label: str, before: str, after: str) -> tuple[Cell, ...]:
-    return Cell(label), Cell(before), Cell(after)
 
 
 def _region_row(region: Region, error: float | None) -> tuple[Cell, ...]:
