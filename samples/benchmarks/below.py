@@ -4,8 +4,8 @@ Usage: python samples/benchmarks/below.py [--seconds 20] [--threads 1 2] [--name
 
 All three forms of each head in ``heads.py`` run in turns under onnxruntime with all of its own optimizations, one table
 a number of threads: multiply-adds, latency against the deployed form with 95 % intervals, resident memory that a
-process of its own takes, and the error of the fused form beside the deployed form's own noise. The exit code is 1 if a fused
-head multiplies more than its cheapest form, is surely slower than what is deployed, or fails a check. Needs
+process of its own takes, and the error of the fused form beside the deployed form's own noise. The exit code is 1 if a
+fused head multiplies more than its cheapest form, is surely slower than what is deployed, or fails a check. Needs
 ``pip install 'repvgg-onnx[export]'``.
 """
 
