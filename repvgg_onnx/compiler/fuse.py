@@ -148,15 +148,12 @@ def compiled(
         while True:
             linked = view_model(working, known, max_constant_mb=prepared.options.max_constant_mb, files=files)
             views = list(_all_graphs(linked))
-            made.tell(linked)
-            made.types = made.types or linked.sizes
+            made.look(linked)
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
-            made.tensors.update(name for node in linked.nodes for name in node.outputs)
-            if below:
-                found[-1] = held_back(linked, found[-1], made.refused)
-            folds = any(findings.groups for findings in found)
-            moves = find_rewrites(linked, found[-1].walk, made.refused) if below and not folds else []
-            if not folds and not moves:
+            found[-1] = held_back(linked, found[-1], made.refused) if below else found[-1]
+            is_folded = not any(findings.groups for findings in found)
+            moves = find_rewrites(linked, found[-1].walk, made.refused) if below and is_folded else []
+            if is_folded and not moves:
                 break
             if not owned:
                 working, owned = _copy(working), True
@@ -238,8 +235,10 @@ class _Made:
         self.origins = {sink: origin for sink, origin in self.origins.items() if not gone & {sink, origin.product}}
         self.regions |= {(number, region.sink): region for region in written}
 
-    def tell(self, view: GraphView) -> None:
-        """The nodes of the main graph that were emitted before know what their weights were rounded from."""
+    def look(self, view: GraphView) -> None:
+        """Takes up what the main graph has, and tells nodes that were emitted what their weights were rounded from."""
+        self.types = self.types or view.sizes
+        self.tensors.update(name for node in view.nodes for name in node.outputs)
         for origin in self.origins.values():
             if origin.product in view.makers:
                 note_origin(view.makers[origin.product], origin.conv)

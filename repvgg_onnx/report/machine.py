@@ -32,8 +32,8 @@ RegionEntry = entry(
     "RegionEntry",
     Region,
     "One affine region and the node that stands for it.",
-    "name root sink members branches op_type c_in c_out kernel_shape strides pads dilations group "
-    "moved macs_before moved_bytes_before macs_after moved_bytes_after saving",
+    "name root sink members branches op_type c_in c_out kernel_shape strides pads dilations group moved "
+    "macs_before moved_bytes_before macs_after moved_bytes_after saving",
     macs_before=Key(int, "multiply-adds of the nodes that the fold removes.", lambda it: it.cost_before.macs),
     moved_bytes_before=Key(int, "bytes that they read and write.", lambda it: it.cost_before.bytes),
     macs_after=Key(int, "multiply-adds of the emitted node.", lambda it: it.cost_after.macs),

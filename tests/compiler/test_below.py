@@ -326,6 +326,12 @@ def test_what_stays_before_a_pool(steps):
     assert_stays(net(f"r = Relu(x)  {steps}", "A,B,C,D", w=(4, 6, 1, 1)))
 
 
+@pytest.mark.parametrize("pool", ["GlobalAveragePool(r)", "ReduceMean<axes=[2,3]>(r)"])
+def test_a_pool_of_single_positions_stays_before_a_map(pool):
+    steps = f"r = Relu(x)  b = {pool}  c = Conv(b, w)  y = Relu(c)"
+    assert_stays(net(steps, "1,2,1,1", "float[1,64,1,1] x", w=(2, 64, 1, 1)))
+
+
 def test_zeros_around_the_image_are_no_mean():
     pool = "AveragePool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1], count_include_pad=1>(a)"
     model = net(f"r = Relu(x)  a = Conv(r, w, c)  y = {pool}", "1,4,3,4", w=(4, 6, 1, 1), c=(4,))

@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 sys.path.insert(0, str(Path(__file__).parents[2] / "samples" / "benchmarks"))
 
+import below  # noqa: E402
 from heads import HEADS, OptimalSegFormerHead, SegFormerHead, exported  # noqa: E402
 
 from samples import zoo  # noqa: E402
@@ -107,3 +108,10 @@ def test_a_dynamic_head_runs_on_other_sizes():
 def test_a_fused_head_is_final():
     head = HEADS["yolo-neck"]
     assert_final(fuse(exported(built(head), head.shapes)))
+
+
+def test_the_table_has_a_line_for_each_head(capsys):
+    assert below.main(["--seconds", "0.1", "--threads", "1", "--names", "yolo-neck"]) in (0, 1)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:5] for line in lines if "->" in line] == [["yolo-neck", "78.6", "M", "->", "0.500"]]

@@ -19,6 +19,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(SAMPLES.parent)}
 
 RUN_BY = {
     "benchmarks/autotune.py": "exports/test_samples.py::test_what_autotuning_changes_is_one_row_a_network",
+    "benchmarks/below.py": "samples/test_heads.py::test_the_table_has_a_line_for_each_head",
     "benchmarks/bounds.py": "exports/test_samples.py::test_the_bounds_of_a_block_hold",
     "benchmarks/exactness.py": "checks/test_exactness.py::"
     "test_the_table_has_a_line_for_each_network_and_the_code_follows_the_median",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
+from repvgg_onnx.affine.spatial import Averaged, Cut
 from repvgg_onnx.compiler.below.steps import Step, is_spatial, step_of
 from repvgg_onnx.compiler.below.terms import NOTHING, VIEWS, Leaf, Part, Several, Through, Tree, cost_in_place, identity
 from repvgg_onnx.compiler.containment import contained
@@ -231,6 +232,9 @@ class _Search:
         lost = gone | {maker.index} if goes else gone
         inner = self.best(part, step.source, step.channel_axes[0], lost)
         if inner is None:
+            return
+        # What makes an image smaller is worth passing only to be taken in behind it, even if it is all of one position.
+        if isinstance(step.operator, Averaged | Cut) and all(leaf.part is not None for leaf in inner.tree.leaves):
             return
         saved = self.sight.cost(maker) if goes else 0
         if step.operator.is_identity and self.sight.sizes(step.source) == self.sight.sizes(tensor):
