@@ -158,16 +158,15 @@ def compiled(
             if not owned:
                 working, owned = _copy(working), True
                 views = list(_all_graphs(linked.rebased(working.graph)))
+            known = prepared.sizes
             if moves:
                 made.moved(working, views[-1], len(views) - 1, moves)
-                known = prepared.sizes
                 continue
             # Asked while the graph is as it was searched.
             final = is_final(linked, found) and not (below and may_find(linked))
             if made.round(working, views, found) and final:
                 found = [settled(linked, found[-1])]
                 break
-            known = prepared.sizes
         _require_sinks(decisions, made.tensors)
         refusals = (*made.refused.values(), *(refusal for findings in found for refusal in findings.refusals))
         fused = working if made.regions else prepared.model

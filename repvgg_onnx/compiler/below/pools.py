@@ -34,7 +34,7 @@ def pools_first(sight: Sight, refused: Container[str]) -> Iterator[Rewrite]:
             found = None
             with suppress(LiftError), contained("moving a pool"):
                 found = _swapped(sight, node, frame, candidate)
-            if found is not None and found.saving > 0:
+            if found is not None and found.pays:
                 yield found
                 break
 

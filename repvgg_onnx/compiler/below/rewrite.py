@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from repvgg_onnx.compiler.below.steps import Step
-from repvgg_onnx.compiler.below.terms import NOTHING, Leaf, Several, Through, Tree, cost_in_place
+from repvgg_onnx.compiler.below.terms import NOTHING, VIEWS, Leaf, Several, Through, Tree, cost_in_place
 from repvgg_onnx.compiler.cost import width
 from repvgg_onnx.compiler.results import Cost
 from repvgg_onnx.compiler.value import Value
@@ -77,6 +77,18 @@ class Rewrite:
         return self.before.total - self.after.total
 
     @property
+    def pays(self) -> bool:
+        """Whether it saves anything, and not only bytes: fewer multiply-adds, or fewer nodes.
+
+        Bytes alone are too little to tell: a pool of an image of one position, for instance, costs what it reads, and
+        runtimes do not run it any slower on more channels.
+        """
+        gone = [self.graph.nodes[index] for index in self.removed]
+        run = [node for node in gone if node.op_type not in VIEWS and node.outputs[0] not in self.graph.constants]
+        fewer = sum(count_of(each.tree) for each in self.moved) < len(run)
+        return self.saving > 0 and (fewer or self.after.macs < self.before.macs)
+
+    @property
     def first(self) -> int:
         """Where in the graph it is."""
         return self.graph.makers[self.moved[0].sink].index
@@ -105,6 +117,17 @@ def steps_of(tree: Tree) -> list[Step]:
     if isinstance(tree, Several):
         return [step for part in tree.parts for step in steps_of(part)]
     return [] if tree.step is None else [tree.step]
+
+
+def count_of(tree: Tree) -> int:
+    """Nodes that a tree is written as, without those that runtimes do not run."""
+    if isinstance(tree, Leaf):
+        steps = int(tree.step is not None and tree.step.node.op_type not in VIEWS)
+        return tree.form.count(tree.value) + (len(tree.sources) > 1) + steps
+    if isinstance(tree, Through):
+        return (tree.step.node.op_type not in VIEWS) + count_of(tree.inner)
+    joins = len(tree.parts) - 1 if tree.stacked_on is None else 1
+    return joins + sum(map(count_of, tree.parts))
 
 
 def takers_of_bias(tree: Tree) -> tuple[Leaf, ...]:

@@ -34,11 +34,11 @@ def moved_maps(sight: Sight, refused: Container[str]) -> Iterator[Rewrite]:
         maps = [(reader, *found) for reader in readers if (found := _map_of(sight, reader, tensor)) is not None]
         maps = [each for each in maps if each[0].outputs[0] not in refused]
         together = _moved(sight, tensor, maps)
-        if together is not None and together.saving > 0:
+        if together is not None and together.pays:
             yield together
         elif len(maps) > 1:
             alone = (_moved(sight, tensor, [each]) for each in maps)
-            yield from (each for each in alone if each is not None and each.saving > 0)
+            yield from (each for each in alone if each is not None and each.pays)
 
 
 def _map_of(sight: Sight, reader: NodeView, tensor: str) -> tuple[Value, int] | None:
