@@ -146,11 +146,15 @@ def _bounds(piece: Piece, recorded: Sequence[Mapping[str, Array]], conditions: C
     if piece.majorant is None or unit >= 1.0:
         yield from [None] * len(recorded)
         return
-    with loadable(piece.majorant) as source:
-        session = replace(conditions, provider=CPU).open(source, PLAIN)
-        for values in recorded:
-            given = {name: _magnitude(values[name]) for name in session.inputs}
-            yield session.run(given)[piece.sink].astype(np.float64) * (unit / (1.0 - unit))
+    try:
+        with loadable(piece.majorant) as source:
+            session = replace(conditions, provider=CPU).open(source, PLAIN)
+            given = [{name: _magnitude(values[name]) for name in session.inputs} for values in recorded]
+            sizes = [session.run(each)[piece.sink].astype(np.float64) for each in given]
+    except (LoadError, RunError):  # then the tolerance judges
+        yield from [None] * len(recorded)
+        return
+    yield from (size * (unit / (1.0 - unit)) for size in sizes)
 
 
 def _magnitude(value: Array) -> Array:

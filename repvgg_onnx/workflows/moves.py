@@ -20,7 +20,8 @@ _FEW = 4  # roundings of an element-wise operator, or of a value between two oth
 _RESIZED = 16  # of a value between 4 x 4 others, and of their weights
 _SAME = frozenset(
     {
-        *("Add", "AveragePool", "BatchNormalization", "Concat", "Constant", "Conv", "ConvTranspose", "Div", "Dropout"),
+        *("Add", "AveragePool", "BatchNormalization", "Cast", "Concat", "Constant", "Conv", "ConvTranspose", "Div"),
+        *("Dropout", "Expand"),
         *("Flatten", "Gather", "Gemm", "GlobalAveragePool", "Identity", "MatMul", "Mean", "Mul", "ReduceMean"),
         *("Reshape", "Resize", "Shape", "Slice", "Split", "Squeeze", "Sum", "Transpose", "Unsqueeze", "Upsample"),
     }
@@ -53,7 +54,7 @@ def piece_of(
     part = original.cut(inputs, sink)
     model = fused.cut(inputs, sink)
     counted = [_roundings(each, types) for each in (part, model)]
-    majorant = _sizes_of(part) if None not in counted else None
+    majorant = _sizes_of(part, types) if None not in counted else None
     roundings = sum(count or 0 for count in counted)
     before = partial(original.cut, inputs, sink)
     return Piece(region.name, roots, region.sink, model, majorant, roundings, before)
@@ -61,14 +62,15 @@ def piece_of(
 
 def _roundings(part: onnx.ModelProto, types: Mapping[str, TensorType]) -> int | None:
     """Roundings of all nodes, each of them once; None where the length of a sum is not known."""
-    dims = {tensor.name: tuple(tensor.dims) for tensor in part.graph.initializer}
+    dims = {name: known.static_shape for name, known in types.items() if known.static_shape}
+    dims |= {tensor.name: tuple(tensor.dims) for tensor in part.graph.initializer}
     total = 0
     for node in part.graph.node:
         if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-            weights = [dims[name] for name in node.input[:2] if name in dims]
-            if not weights:
+            weights = dims.get(node.input[1])
+            if weights is None or len(weights) < 2:
                 return None
-            total += math.prod(weights[0]) // max(min(weights[0][:2]), 1) + BESIDE
+            total += math.prod(weights) // max(min(weights[:2]), 1) + BESIDE
         elif node.op_type in ("GlobalAveragePool", "ReduceMean"):
             known = types.get(node.input[0])
             sizes = None if known is None else known.static_shape
@@ -83,7 +85,7 @@ def _roundings(part: onnx.ModelProto, types: Mapping[str, TensorType]) -> int | 
     return total
 
 
-def _sizes_of(part: onnx.ModelProto) -> onnx.ModelProto | None:
+def _sizes_of(part: onnx.ModelProto, types: Mapping[str, TensorType]) -> onnx.ModelProto | None:
     """The part with every weight's absolute value, in float32; None where an operator is not known to go along.
 
     Applied to absolute values it bounds every intermediate result in any order of evaluation. Cubic weights are
@@ -96,7 +98,11 @@ def _sizes_of(part: onnx.ModelProto) -> onnx.ModelProto | None:
         return None
     stored = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        node.op_type = _REPLACED.get(node.op_type, node.op_type)
+        if node.op_type in _REPLACED:
+            known = types.get(node.output[0])
+            if known is None or known.elem_type not in FLOATS:  # shapes are differences as they are
+                return None
+            node.op_type = _REPLACED[node.op_type]
         if node.op_type == "BatchNormalization":  # the mean is subtracted
             mean = stored.get(node.input[3])
             if mean is None:

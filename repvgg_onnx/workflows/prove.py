@@ -208,7 +208,7 @@ def pieces_of(model: onnx.ModelProto, fusion: Fusion) -> Iterator[Piece]:
     cutter, original = Cutter(fusion.model), Cutter(model)
     own = original.made | {value.name for value in model.graph.input}
     for region in fusion.regions:
-        if region.moved:
+        if region.moved or region.sink not in fusion.origins:  # as where the kernel of a fold was moved afterwards
             piece = moves.piece_of(original, cutter, own, region, fusion.types)
             yield from () if piece is None else (piece,)
             continue

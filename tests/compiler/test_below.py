@@ -365,6 +365,17 @@ def test_every_moved_map_is_proven_under_a_bound():
     assert region.bound < 1e-3
 
 
+def test_a_fold_whose_kernel_was_moved_afterwards_is_proven():
+    steps = """a = Conv(x, w)  b = Resize(a, , s)  c = BatchNormalization(b, gamma, beta, mean, var)  d = Conv(c, v)
+        e = Mul(d, g)  y = Transpose<perm=[0,2,3,1]>(e)"""
+    text = f"net (float[1,6,5,7] x) => (float[1,4,10,14] c, float[1,10,14,3] y) {{ {steps} }}"
+    weights = {"w": (4, 6, 1, 1), "v": (3, 4, 1, 1), "g": (1, 3, 1, 1), **batch_norm(4)}
+    proof = prove(build(text, s=TWICE, **weights))
+    assert proof.parity.passed
+    assert not proof.failed
+    assert {"c", "y"} <= {region.sink for region in proof.fusion.regions} | {"y"}
+
+
 def test_numbers_without_an_exact_form_leave_the_map_where_it_is():
     steps = "a = Conv(x, w)  b = Resize(a, , s)  c = Mul(b, g)  y = Relu(c)"
     model = net(steps, "1,4,10,14", s=TWICE, w=(4, 6, 1, 1), g=np.full((1, 4, 1, 1), 3e38, np.float32))

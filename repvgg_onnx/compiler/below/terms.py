@@ -10,6 +10,7 @@ import numpy as np
 from repvgg_onnx.affine.conv import AffineConv
 from repvgg_onnx.affine.geometry import Geometry
 from repvgg_onnx.affine.kernels import Array
+from repvgg_onnx.affine.words import words_of
 from repvgg_onnx.compiler.below.steps import Step
 from repvgg_onnx.compiler.cost import cost_of_node
 from repvgg_onnx.compiler.forms import Form, form_of
@@ -176,6 +177,16 @@ Tree: TypeAlias = Leaf | Through | Several
 def cost_in_place(node: NodeView) -> Cost:
     """Cost of a node that may be replaced; runtimes copy nothing where elements stay in their order."""
     return NOTHING if node.op_type in VIEWS else cost_of_node(node)
+
+
+def on_rank(conv: AffineConv, rank: int) -> AffineConv:
+    """A map of the channels on another number of spatial axes."""
+    place = conv.geometry
+    geometry = Geometry.pointwise(place.c_out, place.c_in, place.group, rank)
+    word = " → ".join(words_of(conv.expression))
+    return AffineConv.deferred(
+        geometry, lambda: conv.kernel.reshape(geometry.kernel_dims), lambda: conv.bias, word=word
+    )
 
 
 def identity(root: str, rank: int, axis: int, channels: int) -> tuple[Frame, Value]:
