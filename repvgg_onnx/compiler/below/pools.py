@@ -5,9 +5,9 @@ from collections.abc import Container, Iterator
 from contextlib import suppress
 
 from repvgg_onnx.compiler.below.rewrite import Moved, Rewrite
+from repvgg_onnx.compiler.below.sight import Sight
 from repvgg_onnx.compiler.below.steps import is_spatial, step_of
 from repvgg_onnx.compiler.below.terms import Leaf, Part, identity
-from repvgg_onnx.compiler.below.ways import Sight
 from repvgg_onnx.compiler.containment import contained
 from repvgg_onnx.compiler.cost import width
 from repvgg_onnx.compiler.forms import cost_of_form, form_of

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from repvgg_onnx.compiler.below.pools import pools_first
 from repvgg_onnx.compiler.below.rewrite import Rewrite
+from repvgg_onnx.compiler.below.sight import SUMS, Sight
 from repvgg_onnx.compiler.below.steps import is_spatial
 from repvgg_onnx.compiler.below.through import moved_maps
-from repvgg_onnx.compiler.below.ways import SUMS, Sight
 from repvgg_onnx.compiler.lifters import LIFTERS
 from repvgg_onnx.compiler.regions import Findings, Group
 from repvgg_onnx.compiler.walk import Walk

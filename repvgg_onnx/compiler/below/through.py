@@ -7,9 +7,10 @@ if every reader of that is such a map, and a gain alone only to where a kernel t
 from collections.abc import Container, Iterator, Sequence
 
 from repvgg_onnx.compiler.below.rewrite import Moved, Rewrite, is_rewritten, steps_of
+from repvgg_onnx.compiler.below.sight import SUMS, Sight
 from repvgg_onnx.compiler.below.steps import is_spatial
 from repvgg_onnx.compiler.below.terms import Part, Tree
-from repvgg_onnx.compiler.below.ways import SUMS, Sight
+from repvgg_onnx.compiler.below.ways import best
 from repvgg_onnx.compiler.value import Value
 from repvgg_onnx.graph.view import NodeView
 
@@ -62,7 +63,7 @@ def _moved(sight: Sight, tensor: str, maps: Sequence[tuple[NodeView, Value, int]
     moved = []
     for reader, value, axis in maps:
         part = Part.of(value)
-        option = sight.best(part, tensor, axis, gone)
+        option = best(sight, part, tensor, axis, gone)
         if option is None or not is_rewritten(option.tree):
             continue
         words = _words(part, tensor, sight, option.tree)
