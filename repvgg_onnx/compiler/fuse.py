@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
+MOST_ROUNDS = 64
+"""How often maps are moved; far more than any network took, and an end even if moves and folds undid each other."""
+
+
 @dataclass(frozen=True)
 class Fusion:
     """What fuse() found and made.
@@ -152,7 +156,8 @@ def compiled(
             found = [find_regions(view, made.refused, _about(view, decisions)) for view in views]
             found[-1] = held_back(linked, found[-1], made.refused) if below else found[-1]
             is_folded = not any(findings.groups for findings in found)
-            moves = find_rewrites(linked, found[-1].walk, made.refused) if below and is_folded else []
+            may_move = below and is_folded and made.rounds < MOST_ROUNDS
+            moves = find_rewrites(linked, found[-1].walk, made.refused) if may_move else []
             if is_folded and not moves:
                 break
             if not owned:
@@ -191,6 +196,7 @@ class _Made:
         origins: what the regions of the main graph were folded from, by sink.
         growth: why the file may have grown.
         types: of the tensors that there were at first.
+        rounds: how often maps were moved.
     """
 
     refused: dict[str, Refusal]
@@ -200,6 +206,7 @@ class _Made:
     origins: dict[str, Origin] = field(default_factory=dict)
     growth: Growth = field(default_factory=Growth)
     types: Mapping[str, TensorType] = field(default_factory=dict)
+    rounds: int = 0
 
     def round(self, model: onnx.ModelProto, views: Sequence[GraphView], found: Sequence[Findings]) -> bool:
         """Folds what was found in each graph of a model; whether all of it could be folded.
@@ -227,6 +234,7 @@ class _Made:
 
     def moved(self, model: onnx.ModelProto, view: GraphView, number: int, moves: Sequence[Rewrite]) -> None:
         """Moves what was found in the main graph; what has no exact form there is refused, and not tried again."""
+        self.rounds += 1
         written = write_rewrites(model, view, moves, self.refused)
         sinks = {region.sink for region in written}
         done = [move for move in moves if sinks.issuperset(each.sink for each in move.moved)]

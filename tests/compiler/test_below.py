@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from repvgg_onnx import fuse, prove
+from tests.compiler.generator import random_model
 from tests.models import assert_explained, assert_final, assert_same_outputs, batch_norm, build, count, ops, weights_of
 
 TWICE = np.float32([1, 1, 2, 2])
@@ -389,3 +390,12 @@ def test_the_same_bytes_twice():
     model = net(steps, "1,8,10,14", "float[1,16,5,7] x, float[1,8,10,14] z", s=TWICE, w=(8, 24, 1, 1), v=(8,))
     first, second = (fuse(model).model.SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
+
+
+def test_moving_comes_to_an_end():
+    """A map that was moved before a Resize of computed sizes, behind it, and before it again: each way saved something."""
+    model, _ = random_model(7014217)
+    fusion = fuse(model)
+
+    assert any(region.moved for region in fusion.regions)
+    assert not fuse(fusion.model).regions

@@ -9,7 +9,7 @@ from repvgg_onnx.compiler.below.terms import NOTHING, VIEWS, Leaf, Several, Thro
 from repvgg_onnx.compiler.cost import width
 from repvgg_onnx.compiler.results import Cost
 from repvgg_onnx.compiler.value import Value
-from repvgg_onnx.graph.view import GraphView, NodeView
+from repvgg_onnx.graph.view import FLOATS, GraphView, NodeView
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +78,18 @@ class Rewrite:
 
     @property
     def pays(self) -> bool:
-        """Whether it saves anything, and not only bytes: fewer multiply-adds, or fewer nodes.
+        """Whether it saves anything, and not only bytes: fewer multiply-adds, or as many on fewer nodes.
 
-        Bytes alone are too little to tell: a pool of an image of one position, for instance, costs what it reads, and
-        runtimes do not run it any slower on more channels.
+        Bytes alone tell too little: a pool of an image of one position costs what it reads, and runtimes do not run it
+        any slower on more channels. And since multiply-adds never grow and nodes do only where those fall, moving comes
+        to an end; what shapes are computed with is left out, because it comes and goes with the way it is computed.
         """
         gone = [self.graph.nodes[index] for index in self.removed]
-        run = [node for node in gone if node.op_type not in VIEWS and node.outputs[0] not in self.graph.constants]
+        run = [node for node in gone if node.op_type not in VIEWS and self.graph.elem_type(node.outputs[0]) in FLOATS]
+        run = [node for node in run if node.outputs[0] not in self.graph.constants]
         fewer = sum(count_of(each.tree) for each in self.moved) < len(run)
-        return self.saving > 0 and (fewer or self.after.macs < self.before.macs)
+        less = self.before.macs - self.after.macs
+        return self.saving > 0 and (less > 0 or (less == 0 and fewer))
 
     @property
     def first(self) -> int:
