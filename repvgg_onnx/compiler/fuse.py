@@ -43,8 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-MOST_ROUNDS = 64
-"""How often maps are moved; far more than any network took, and an end even if moves and folds undid each other."""
+MOST_ROUNDS = 64  # in which maps are moved: far more than any network took, and an end whatever undoes what
 
 
 @dataclass(frozen=True)

@@ -393,7 +393,7 @@ def test_the_same_bytes_twice():
 
 
 def test_moving_comes_to_an_end():
-    """A map that was moved before a Resize of computed sizes, behind it, and before it again: each way saved something."""
+    """A map moved before a Resize of computed sizes, behind it, and before it again: each way saved something."""
     model, _ = random_model(7014217)
     fusion = fuse(model)
 
