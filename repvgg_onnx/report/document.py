@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Key:
-    """A key that is no attribute of the result.
+    """A key that the result does not have as an attribute.
 
     Attributes:
         kind: the type of its value.

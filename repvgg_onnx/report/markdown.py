@@ -15,7 +15,7 @@ from repvgg_onnx.report.terminal import decisions_of, difference, errors, remark
 from repvgg_onnx.report.units import duration, plural, printable
 
 ROWS = 50
-"""Most rows of a table; more is no summary any more."""
+"""Most rows of a table; a longer table would not be a summary."""
 
 
 def markdown_report(run: Run) -> str:

@@ -396,6 +396,5 @@ def test_moving_comes_to_an_end():
     """A map moved before a Resize of computed sizes, behind it, and before it again: each way saved something."""
     model, _ = random_model(7014217)
     fusion = fuse(model)
-
     assert any(region.moved for region in fusion.regions)
     assert not fuse(fusion.model).regions

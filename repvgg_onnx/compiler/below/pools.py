@@ -40,7 +40,7 @@ def pools_first(sight: Sight, refused: Container[str]) -> Iterator[Rewrite]:
 
 
 def _swapped(sight: Sight, node: NodeView, frame: Frame, candidate: Candidate) -> Rewrite | None:
-    """The operator before the map that it follows; None where there is no such map."""
+    """The operator before the map that it follows; None if it does not follow one."""
     value = candidate.value
     place = value.conv.geometry
     if not candidate.weighs or place.is_diagonal or not place.is_pointwise or value.axes != frame.axes:
