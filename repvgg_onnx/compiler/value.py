@@ -183,7 +183,7 @@ class Value:
         return Offsets(self.conv, self.field, tuple(size))
 
     def _led(self) -> "Value | None":
-        """A gain and an offset as an offset and then a gain: ``a·x + b = a·(x + b / a)``; None where that does not help.
+        """A gain and an offset as an offset and then a gain: ``a·x + b = a·(x + b / a)``; None if that does not help.
 
         A gain of 1 would gain nothing, and behind a gain of 0 an offset cannot be had.
         """
